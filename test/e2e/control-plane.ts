@@ -1,0 +1,376 @@
+// A real control plane on loopback for one test file or one benchmark: etcd, kube-apiserver and, when asked,
+// kube-scheduler and kube-controller-manager, each with its log in one folder that goes away with it. Node taints by
+// condition are off, so that nodes without a kubelet are usable and no controller manager is needed for them.
+// One owner: start, use, stop. The kernel ends every program when the owner's process dies.
+
+import { execFile } from 'node:child_process';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+import { stringify } from 'yaml';
+
+import { ApiClient } from './api.ts';
+import { AUDIT_POLICY, readAuditLog } from './audit.ts';
+import type { AuditedWrite } from './audit.ts';
+import type { KubernetesBinaries } from './binaries.ts';
+import { isRunning } from './kubernetes-build.ts';
+import { ManagedProcess, freePorts } from './process.ts';
+import { prepareSchedulerConfig } from './scheduler-config.ts';
+
+export interface ClusterUser {
+  readonly name: string;
+  /** Beside `system:authenticated`, which every user has. */
+  readonly groups?: readonly string[];
+}
+
+export interface ControlPlaneOptions {
+  readonly binaries: KubernetesBinaries;
+  /** Users beside `admin`, `system:kube-scheduler` and `system:kube-controller-manager`; RBAC decides what they may do. */
+  readonly users?: readonly ClusterUser[];
+  /** Record the writes to pods, read with `auditedWrites`. */
+  readonly auditLog?: boolean;
+  readonly apiServerArgs?: readonly string[];
+}
+
+export interface SchedulerOptions {
+  readonly name: string;
+  /** A KubeSchedulerConfiguration; what is changed in it is said in scheduler-config.ts. */
+  readonly configFile: string;
+  readonly extenderOrigin?: string;
+  readonly qps?: number;
+}
+
+export interface RunningProgram {
+  readonly pid: number;
+  readonly logFile: string;
+  freeze(): void;
+  thaw(): void;
+  logTail(lines?: number): Promise<string>;
+  stop(): Promise<void>;
+}
+
+interface Account extends ClusterUser {
+  readonly token: string;
+}
+
+interface Ports {
+  readonly etcdClient: number;
+  readonly etcdPeer: number;
+  readonly apiServer: number;
+}
+
+const DIR_PREFIX = 'gpuloom-e2e-';
+const START_TIMEOUT_MILLIS = 60_000;
+const BUILT_IN_USERS: readonly ClusterUser[] = [
+  { name: 'admin', groups: ['system:masters'] },
+  { name: 'system:kube-scheduler' },
+  { name: 'system:kube-controller-manager' },
+];
+
+/** The user that a pod's service account is to the API server. */
+export function serviceAccountUser(namespace: string, name: string): ClusterUser {
+  const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
+  return { name: `system:serviceaccount:${namespace}:${name}`, groups };
+}
+
+/** Starts etcd and kube-apiserver, ready to serve; a failed start leaves nothing behind. */
+export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
+  await removeAbandonedDirs();
+  const dir = await mkdtemp(join(tmpdir(), `${DIR_PREFIX}${process.pid}-`));
+  const [etcdClient = 0, etcdPeer = 0, apiServer = 0] = await freePorts(3);
+  const plane = new ControlPlane(dir, { etcdClient, etcdPeer, apiServer }, options);
+  try {
+    await plane.start();
+    return plane;
+  } catch (cause) {
+    await plane.stop();
+    throw cause;
+  }
+}
+
+export class ControlPlane {
+  readonly dir: string;
+  readonly url: string;
+  readonly #options: ControlPlaneOptions;
+  readonly #ports: Ports;
+  readonly #accounts: ReadonlyMap<string, Account>;
+  readonly #processes = new Set<ManagedProcess>();
+  readonly #clients: ApiClient[] = [];
+  #apiServer: ManagedProcess | undefined;
+  #admin: ApiClient | undefined;
+  #minor = 0;
+
+  constructor(dir: string, ports: Ports, options: ControlPlaneOptions) {
+    this.dir = dir;
+    this.url = `https://127.0.0.1:${ports.apiServer}`;
+    this.#ports = ports;
+    this.#options = options;
+    const users = [...BUILT_IN_USERS, ...(options.users ?? [])];
+    this.#accounts = new Map(users.map((user) => [user.name, { ...user, token: randomBytes(16).toString('hex') }]));
+  }
+
+  /** Minor version of the programs, such as 20. */
+  get minor(): number {
+    return this.#minor;
+  }
+
+  /** The certificate authority of the API server, a PEM file. */
+  get caFile(): string {
+    return join(this.dir, 'apiserver/apiserver.crt');
+  }
+
+  get admin(): ApiClient {
+    if (this.#admin === undefined) throw new Error('the control plane has not started');
+    return this.#admin;
+  }
+
+  /** For startControlPlane only. */
+  async start(): Promise<void> {
+    this.#minor = await kubernetesMinor(this.#options.binaries.kubeApiserver);
+    await this.#writeFiles();
+    await this.#startEtcd();
+    await this.startApiServer();
+    await Promise.all([...this.#accounts.values()].map((account) => this.#writeKubeconfig(account)));
+    this.#admin = await this.client('admin');
+  }
+
+  /** A client with this user's rights; closed with the control plane. */
+  async client(user: string, connections?: number): Promise<ApiClient> {
+    const { token } = this.#account(user);
+    const ca = await readFile(this.caFile, 'utf8');
+    const client = new ApiClient({ url: this.url, ca, token, ...(connections === undefined ? {} : { connections }) });
+    this.#clients.push(client);
+    return client;
+  }
+
+  /** The kubeconfig file of this user. */
+  kubeconfig(user: string): string {
+    return join(this.dir, `${this.#account(user).name.replaceAll(':', '_')}.kubeconfig`);
+  }
+
+  /** Starts the API server (again), on the same port with the same data. */
+  async startApiServer(): Promise<void> {
+    if (this.#apiServer !== undefined) throw new Error('the API server is running');
+    const server = await this.#run('kube-apiserver', this.#options.binaries.kubeApiserver, this.#apiServerArgs());
+    this.#apiServer = server;
+    await this.#untilHealthy(server, this.url, '/readyz', this.caFile);
+  }
+
+  /** Kills the API server as a machine failure would; its port refuses connections from here on. */
+  async stopApiServer(): Promise<void> {
+    await this.#apiServer?.stop({ graceMillis: 0 });
+    this.#apiServer = undefined;
+  }
+
+  /** Stops the API server from answering while its connections stay open, until thawApiServer. */
+  freezeApiServer(): void {
+    this.#apiServer?.signal('SIGSTOP');
+  }
+
+  thawApiServer(): void {
+    this.#apiServer?.signal('SIGCONT');
+  }
+
+  async startScheduler(options: SchedulerOptions): Promise<RunningProgram> {
+    const [securePort = 0, healthPort = 0] = await freePorts(2);
+    const config = prepareSchedulerConfig(await readFile(options.configFile, 'utf8'), {
+      kubeconfig: this.kubeconfig('system:kube-scheduler'),
+      minor: this.#minor,
+      insecureHealthAddress: `127.0.0.1:${healthPort}`,
+      ...(options.extenderOrigin === undefined ? {} : { extenderOrigin: options.extenderOrigin }),
+      ...(options.qps === undefined ? {} : { qps: options.qps }),
+    });
+    const folder = join(this.dir, options.name);
+    await mkdir(folder, { recursive: true });
+    const configFile = join(folder, 'config.yaml');
+    await writeFile(configFile, config);
+    const args = [`--config=${configFile}`, ...servingArgs(securePort, folder)];
+    const scheduler = await this.#run(options.name, this.#options.binaries.kubeScheduler, args);
+    await this.#untilHealthy(
+      scheduler,
+      `https://127.0.0.1:${securePort}`,
+      '/healthz',
+      join(folder, 'kube-scheduler.crt'),
+    );
+    return this.#program(scheduler);
+  }
+
+  /** Runs these controllers only, such as `garbagecollector` or `namespace`. */
+  async startControllerManager(controllers: readonly string[]): Promise<RunningProgram> {
+    const [securePort = 0] = await freePorts(1);
+    const folder = join(this.dir, 'kube-controller-manager');
+    const manager = await this.#run('kube-controller-manager', this.#options.binaries.kubeControllerManager, [
+      `--kubeconfig=${this.kubeconfig('system:kube-controller-manager')}`,
+      `--controllers=${controllers.join(',')}`,
+      `--service-account-private-key-file=${join(this.dir, 'sa.key')}`,
+      '--leader-elect=false',
+      '--use-service-account-credentials=false',
+      // Older versions also open a plain-text port on all addresses unless told not to.
+      ...(this.#minor < 24 ? ['--port=0'] : []),
+      ...servingArgs(securePort, folder),
+    ]);
+    const certificate = join(folder, 'kube-controller-manager.crt');
+    await this.#untilHealthy(manager, `https://127.0.0.1:${securePort}`, '/healthz', certificate);
+    return this.#program(manager);
+  }
+
+  /** Starts any other program (an extender, say) whose life ends with the control plane's. */
+  async startProgram(name: string, command: string, args: readonly string[]): Promise<RunningProgram> {
+    return this.#program(await this.#run(name, command, args));
+  }
+
+  /** Writes to pods so far, in the order of their completion. Needs `auditLog`. */
+  auditedWrites(): Promise<readonly AuditedWrite[]> {
+    if (this.#options.auditLog !== true) throw new Error('start the control plane with auditLog');
+    return readAuditLog(join(this.dir, 'audit.log'));
+  }
+
+  /** The end of every program's log, for the report of a failed test. */
+  async logTails(lines = 15): Promise<string> {
+    const tails = await Promise.all([...this.#processes].map((managed) => managed.logTail(lines)));
+    return tails.join('\n');
+  }
+
+  /** Ends every program and removes the folder. May be called more than once. */
+  async stop(): Promise<void> {
+    await Promise.all(this.#clients.map((client) => client.close()));
+    // In reverse: those that call others end first. The data is thrown away, so nobody needs time to save it.
+    for (const managed of [...this.#processes].toReversed()) await managed.stop({ graceMillis: 0 });
+    await rm(this.dir, { recursive: true, force: true });
+  }
+
+  #account(user: string): Account {
+    const account = this.#accounts.get(user);
+    if (account === undefined) throw new Error(`no user ${user}; known: ${[...this.#accounts.keys()].join(', ')}`);
+    return account;
+  }
+
+  #program(managed: ManagedProcess): RunningProgram {
+    return {
+      pid: managed.pid,
+      logFile: managed.logFile,
+      freeze: () => managed.signal('SIGSTOP'),
+      thaw: () => managed.signal('SIGCONT'),
+      logTail: (lines) => managed.logTail(lines),
+      stop: () => managed.stop({ graceMillis: 3_000 }),
+    };
+  }
+
+  async #run(name: string, command: string, args: readonly string[]): Promise<ManagedProcess> {
+    const managed = await ManagedProcess.start({ name, command, args, logFile: join(this.dir, `${name}.log`) });
+    this.#processes.add(managed);
+    return managed;
+  }
+
+  async #startEtcd(): Promise<void> {
+    const client = `http://127.0.0.1:${this.#ports.etcdClient}`;
+    const peer = `http://127.0.0.1:${this.#ports.etcdPeer}`;
+    const etcd = await this.#run('etcd', this.#options.binaries.etcd, [
+      `--data-dir=${join(this.dir, 'etcd')}`,
+      `--listen-client-urls=${client}`,
+      `--advertise-client-urls=${client}`,
+      `--listen-peer-urls=${peer}`,
+      `--initial-advertise-peer-urls=${peer}`,
+      `--initial-cluster=default=${peer}`,
+      '--unsafe-no-fsync',
+    ]);
+    await this.#untilHealthy(etcd, client, '/health');
+  }
+
+  #apiServerArgs(): readonly string[] {
+    const audit = [
+      `--audit-policy-file=${join(this.dir, 'audit-policy.yaml')}`,
+      `--audit-log-path=${join(this.dir, 'audit.log')}`,
+    ];
+    return [
+      `--etcd-servers=http://127.0.0.1:${this.#ports.etcdClient}`,
+      ...servingArgs(this.#ports.apiServer, join(this.dir, 'apiserver')),
+      '--advertise-address=127.0.0.1',
+      '--endpoint-reconciler-type=none',
+      ...(this.#minor < 24 ? ['--insecure-port=0'] : []),
+      `--service-account-key-file=${join(this.dir, 'sa.pub')}`,
+      `--service-account-signing-key-file=${join(this.dir, 'sa.key')}`,
+      '--service-account-issuer=https://kubernetes.default.svc',
+      `--token-auth-file=${join(this.dir, 'tokens.csv')}`,
+      '--authorization-mode=Node,RBAC',
+      '--service-cluster-ip-range=10.0.0.0/24',
+      '--disable-admission-plugins=ServiceAccount,TaintNodesByCondition',
+      '--allow-privileged',
+      ...(this.#options.auditLog === true ? audit : []),
+      ...(this.#options.apiServerArgs ?? []),
+    ];
+  }
+
+  async #writeFiles(): Promise<void> {
+    const keys = generateKeyPairSync('rsa', {
+      modulusLength: 2048,
+      publicKeyEncoding: { type: 'spki', format: 'pem' },
+      privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
+    });
+    await writeFile(join(this.dir, 'sa.pub'), keys.publicKey);
+    await writeFile(join(this.dir, 'sa.key'), keys.privateKey, { mode: 0o600 });
+    const lines = [...this.#accounts.values()].map(
+      ({ token, name, groups }) => `${token},"${name}","${name}","${(groups ?? []).join(',')}"\n`,
+    );
+    await writeFile(join(this.dir, 'tokens.csv'), lines.join(''), { mode: 0o600 });
+    await writeFile(join(this.dir, 'audit-policy.yaml'), stringify(AUDIT_POLICY));
+  }
+
+  async #writeKubeconfig(account: Account): Promise<void> {
+    const config = {
+      apiVersion: 'v1',
+      kind: 'Config',
+      clusters: [{ name: 'e2e', cluster: { server: this.url, 'certificate-authority': this.caFile } }],
+      users: [{ name: account.name, user: { token: account.token } }],
+      contexts: [{ name: 'e2e', context: { cluster: 'e2e', user: account.name } }],
+      'current-context': 'e2e',
+    };
+    await writeFile(this.kubeconfig(account.name), stringify(config), { mode: 0o600 });
+  }
+
+  async #untilHealthy(managed: ManagedProcess, url: string, path: string, certificate?: string): Promise<void> {
+    let client: ApiClient | undefined;
+    try {
+      await managed.untilReady(async () => {
+        const ca = certificate === undefined ? '' : await readIfPresent(certificate);
+        if (ca === undefined) return false;
+        client ??= new ApiClient({ url, ca, token: this.#account('admin').token });
+        return (await client.probe(path)) !== undefined;
+      }, START_TIMEOUT_MILLIS);
+    } finally {
+      await client?.close();
+    }
+  }
+}
+
+function servingArgs(securePort: number, certDir: string): readonly string[] {
+  return ['--bind-address=127.0.0.1', `--secure-port=${securePort}`, `--cert-dir=${certDir}`];
+}
+
+async function readIfPresent(file: string): Promise<string | undefined> {
+  try {
+    return await readFile(file, 'utf8');
+  } catch (cause) {
+    if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return undefined;
+    throw cause;
+  }
+}
+
+async function kubernetesMinor(program: string): Promise<number> {
+  const { stdout } = await promisify(execFile)(program, ['--version']);
+  const minor = /v1\.(\d+)\./.exec(stdout)?.[1];
+  if (minor === undefined)
+    throw new Error(`${program} --version says ${stdout.trim()}, which is no Kubernetes version`);
+  return Number(minor);
+}
+
+/** Folders of processes that were killed before they could clean up. */
+async function removeAbandonedDirs(): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = name.startsWith(DIR_PREFIX) ? Number.parseInt(name.slice(DIR_PREFIX.length), 10) : Number.NaN;
+    if (!Number.isNaN(pid) && !isRunning(pid)) await rm(join(tmpdir(), name), { recursive: true, force: true });
+  }
+}

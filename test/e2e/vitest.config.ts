@@ -1,0 +1,14 @@
+import { defineConfig } from 'vitest/config';
+
+// oxlint-disable-next-line import/no-default-export -- vitest reads the default export.
+export default defineConfig({
+  test: {
+    include: ['test/e2e/**/*.e2e.ts'],
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    teardownTimeout: 30_000,
+    // One control plane at a time; processes, because the children end with the thread that started them.
+    pool: 'forks',
+    fileParallelism: false,
+  },
+});
