@@ -2,8 +2,6 @@
 // Checks every answer's status and the outer shape of lists and watch events; objects stay `ApiObject`s, whose fields
 // beyond the metadata are read by the caller. No retries: a test must see what happened. Safe for concurrent calls.
 
-import { createInterface } from 'node:readline';
-
 import { Agent, request } from 'undici';
 
 import type { ObjectMetaManifest } from '../../extender/core/manifest.ts';
@@ -62,8 +60,6 @@ export class ApiClient {
     this.#access = access;
     this.#agent = new Agent({
       connections: access.connections ?? 16,
-      // Over HTTP/2 undici throws out of a socket event when the server dies, past every caller.
-      allowH2: false,
       connect: { ca: access.ca },
       bodyTimeout: 0,
       headersTimeout: 60_000,
@@ -126,7 +122,7 @@ export class ApiClient {
         signal: options.signal,
       });
       if (response.statusCode !== 200) throw new ApiError('GET', full, response.statusCode, await response.body.text());
-      for await (const line of createInterface({ input: response.body })) {
+      for await (const line of linesOf(response.body)) {
         const event = parseObject(line, full);
         const type = event['type'];
         const object = toObject(event['object'], full);
@@ -171,6 +167,17 @@ export async function inParallel<T>(
     for (const item of queue) await task(item);
   };
   await Promise.all(Array.from({ length: Math.min(limit, items.length) }, worker));
+}
+
+/** Splits by hand: readline passes on neither an error of its input nor the end of its reader. */
+async function* linesOf(body: AsyncIterable<Uint8Array>): AsyncGenerator<string> {
+  const decoder = new TextDecoder();
+  let rest = '';
+  for await (const chunk of body) {
+    const lines = (rest + decoder.decode(chunk, { stream: true })).split('\n');
+    rest = lines.pop() ?? '';
+    yield* lines;
+  }
 }
 
 function parseObject(text: string, where: string): ApiObject {
