@@ -5,8 +5,8 @@ import type { StringMap } from './manifest.ts';
 import type { Allocation, AllocationClaim } from './model.ts';
 import { ALLOCATION_ANNOTATION, GPUSHARE_ANNOTATIONS } from './resources.ts';
 
-export const ALLOCATION_VERSION = 1;
-export const MAX_ALLOCATION_CHARACTERS = 64 * 1024;
+export const ALLOCATION_VERSION: number = 1;
+export const MAX_ALLOCATION_CHARACTERS: number = 64 * 1024;
 const MAX_CLAIMED_GPUS = 64;
 
 /** The annotation text for an allocation. */

@@ -4,7 +4,7 @@
 import type { Gpu, Inventory, NodeGpus } from './model.ts';
 
 export const INVENTORY_VERSION = 1;
-export const MAX_INVENTORY_CHARACTERS = 64 * 1024;
+export const MAX_INVENTORY_CHARACTERS: number = 64 * 1024;
 export const MAX_GPUS_PER_NODE = 64;
 export const MAX_SLICES_PER_GPU = 1_000_000;
 const UUID = /^[A-Za-z0-9][A-Za-z0-9._:-]{0,62}$/;

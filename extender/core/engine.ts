@@ -1,0 +1,123 @@
+// The placement engine: fit, score, choice of GPUs and explanation over one ledger. One implementation for the
+// extender and the simulator. Synchronous and deterministic: the same ledger and requests give the same placements.
+
+import { allocationFor } from './assign.ts';
+import type { FitRules } from './fit.ts';
+import type { GpuKey, Ledger } from './ledger.ts';
+import { DEFAULT_LIMITS, type GpuLimits } from './limits.ts';
+import type { StringMap } from './manifest.ts';
+import { type Mix, MixLearner } from './mix.ts';
+import type { Allocation, PodRequest, PolicyName } from './model.ts';
+import { binpack } from './policy/binpack.ts';
+import { fragmentation } from './policy/fragmentation.ts';
+import type { PlacementPolicy } from './policy/policy.ts';
+import { spread } from './policy/spread.ts';
+import { topology } from './policy/topology.ts';
+import { FITS } from './reasons.ts';
+import { shapeOf, type Shape } from './shape.ts';
+import { evaluate, ShapeVerdicts, Workbench, type Evaluation, type Verdict } from './verdicts.ts';
+
+/** Where verdicts of live shapes are kept; an LRU cache outside, since the core imports no package. */
+export interface ShapeCache {
+  get(key: string): ShapeVerdicts | undefined;
+  set(key: string, verdicts: ShapeVerdicts): unknown;
+}
+
+export interface EngineOptions {
+  readonly ledger: Ledger;
+  readonly shapes: ShapeCache;
+  readonly defaultPolicy?: PolicyName;
+  readonly limits?: GpuLimits;
+  readonly checksHost?: boolean;
+  /** How many of the latest pods the learned mix looks at. */
+  readonly mixWindow?: number;
+  /** A fixed mix in place of the learned one. */
+  readonly mix?: Mix;
+}
+
+export type Placing =
+  | {
+      readonly kind: 'placed';
+      readonly gpus: readonly GpuKey[];
+      readonly allocation: Allocation;
+      readonly score: number;
+    }
+  | { readonly kind: 'rejected'; readonly reason: number };
+
+const DEFAULT_MIX_WINDOW = 4096;
+
+export class Engine {
+  readonly ledger: Ledger;
+  readonly rules: FitRules;
+  readonly learner: MixLearner;
+  readonly defaultPolicy: PolicyName;
+  readonly #shapes: ShapeCache;
+  readonly #policies: Readonly<Record<PolicyName, PlacementPolicy>>;
+  readonly #bench = new Workbench();
+  readonly #verdict: Verdict = { reason: FITS, score: 0 };
+
+  constructor(options: EngineOptions) {
+    const { ledger, mix } = options;
+    this.ledger = ledger;
+    this.rules = { limits: options.limits ?? DEFAULT_LIMITS, checksHost: options.checksHost ?? false };
+    this.defaultPolicy = options.defaultPolicy ?? 'fragmentation';
+    this.#shapes = options.shapes;
+    const learner = new MixLearner(ledger.state.models, options.mixWindow ?? DEFAULT_MIX_WINDOW);
+    this.learner = learner;
+    this.#policies = {
+      fragmentation: fragmentation(mix === undefined ? () => learner.mix : () => mix),
+      binpack: binpack(),
+      spread: spread(),
+      topology: topology(),
+    };
+  }
+
+  shapeOf(request: PodRequest, namespace: string, labels: StringMap): Shape {
+    return shapeOf(this.ledger, request, namespace, labels, this.defaultPolicy);
+  }
+
+  policy(name: PolicyName): PlacementPolicy {
+    return this.#policies[name];
+  }
+
+  /** Verdict and score of every node for a shape, up to date. */
+  verdicts(shape: Shape): ShapeVerdicts {
+    const known = this.#shapes.get(shape.key);
+    if (known !== undefined) return known.refresh();
+    const verdicts = new ShapeVerdicts(this.#evaluation(shape));
+    this.#shapes.set(shape.key, verdicts);
+    return verdicts.refresh();
+  }
+
+  /** Judges one node afresh and chooses the GPUs. What bind commits, and what tests compare the cache with. */
+  place(shape: Shape, node: number): Placing {
+    evaluate(this.#evaluation(shape), node, this.#verdict);
+    const { reason, score } = this.#verdict;
+    if (reason !== FITS) return { kind: 'rejected', reason };
+    const { state } = this.ledger;
+    const start = state.gpuStart[node] ?? 0;
+    const gpus: GpuKey[] = [];
+    for (let each = 0; each < this.#bench.choice.count; each++) {
+      const at = start + (this.#bench.choice.gpus[each] ?? 0);
+      gpus.push({ uuid: state.gpuUuid[at] ?? '', index: state.gpuIndex[at] ?? 0 });
+    }
+    gpus.sort((a, b) => a.index - b.index);
+    return { kind: 'placed', gpus, allocation: allocationFor(shape.request, gpus), score };
+  }
+
+  /** The named figures behind the score of the node that `place` judged last. */
+  lastTerms(policyName: PolicyName): Readonly<Record<string, number>> {
+    const { termNames } = this.#policies[policyName];
+    return Object.fromEntries(termNames.map((name, at) => [name, this.#bench.choice.terms[at] ?? 0]));
+  }
+
+  #evaluation(shape: Shape): Evaluation {
+    return {
+      ledger: this.ledger,
+      rules: this.rules,
+      policy: this.#policies[shape.policy],
+      shape,
+      bench: this.#bench,
+    };
+  }
+}

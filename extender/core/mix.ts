@@ -1,0 +1,160 @@
+// The typical pods that fragmentation is measured against: classes of requests with their share.
+// Either given (a trace's own mix) or learned from the requests seen, over a window of the latest ones.
+// Definition of the typical set: FGD (USENIX ATC'23), section 4; order and threshold as in its artifact.
+
+import type { PodRequest } from './model.ts';
+import type { ModelCatalog } from './model-catalog.ts';
+
+/** One class of requests, as struct-of-arrays rows. */
+export interface MixClass {
+  readonly cpuMilli: number;
+  readonly slicesPerGpu: number;
+  readonly corePerGpu: number;
+  readonly gpuCount: number;
+  readonly constraintId: number;
+}
+
+/** The share of all requests, in percent, that the typical classes must cover. */
+const TYPICAL_PERCENT = 95;
+
+/** A mix ready for scoring. `version` changes whenever a score computed from it may change. */
+export class Mix {
+  readonly version: number;
+  readonly length: number;
+  readonly share: Float64Array;
+  readonly cpuMilli: Float64Array;
+  readonly slices: Float64Array;
+  readonly core: Float64Array;
+  readonly gpuCount: Int32Array;
+  readonly constraint: Int32Array;
+  /** Weight of stranded compute against stranded memory: the part of typical demand that names compute. */
+  readonly coreWeight: number;
+
+  constructor(version: number, classes: readonly MixClass[], shares: readonly number[]) {
+    this.version = version;
+    this.length = classes.length;
+    this.share = Float64Array.from(shares);
+    this.cpuMilli = Float64Array.from(classes, (each) => each.cpuMilli);
+    this.slices = Float64Array.from(classes, (each) => each.slicesPerGpu);
+    this.core = Float64Array.from(classes, (each) => each.corePerGpu);
+    this.gpuCount = Int32Array.from(classes, (each) => each.gpuCount);
+    this.constraint = Int32Array.from(classes, (each) => each.constraintId);
+    const namesCore = classes.reduce((sum, each, at) => sum + (each.corePerGpu > 0 ? (shares[at] ?? 0) : 0), 0);
+    this.coreWeight = namesCore / 2;
+  }
+}
+
+/** The typical classes of a list of requests: most frequent first, until they cover 95 % of all. */
+export function typicalMix(version: number, requests: Iterable<MixClass>, models: ModelCatalog): Mix {
+  const counts = new Map<string, { readonly class: MixClass; count: number }>();
+  let total = 0;
+  for (const each of requests) {
+    const key = classKey(each);
+    const known = counts.get(key);
+    if (known === undefined) counts.set(key, { class: each, count: 1 });
+    else known.count++;
+    total++;
+  }
+  const ordered = [...counts.values()].sort((a, b) => b.count - a.count || descending(a.class, b.class, models));
+  let covered = 0;
+  const typical: { readonly class: MixClass; readonly count: number }[] = [];
+  for (const entry of ordered) {
+    if (covered * 100 >= total * TYPICAL_PERCENT) break;
+    covered += entry.count;
+    typical.push(entry);
+  }
+  const shares = typical.map(({ count }) => count / total / (covered / total));
+  return new Mix(
+    version,
+    typical.map((entry) => entry.class),
+    shares,
+  );
+}
+
+export function mixClassOf(request: PodRequest, models: ModelCatalog): MixClass {
+  return {
+    cpuMilli: request.host.cpuMilli,
+    slicesPerGpu: request.slicesPerGpu,
+    corePerGpu: request.corePerGpu,
+    gpuCount: request.gpuCount,
+    constraintId: models.constraintId(request.models),
+  };
+}
+
+function classKey(each: MixClass): string {
+  return `${each.cpuMilli};${each.slicesPerGpu};${each.corePerGpu};${each.gpuCount};${each.constraintId}`;
+}
+
+function descending(a: MixClass, b: MixClass, models: ModelCatalog): number {
+  const specA = models.constraintText(a.constraintId);
+  const specB = models.constraintText(b.constraintId);
+  return (
+    b.cpuMilli - a.cpuMilli ||
+    b.slicesPerGpu - a.slicesPerGpu ||
+    b.corePerGpu - a.corePerGpu ||
+    b.gpuCount - a.gpuCount ||
+    (specA === specB ? 0 : specA < specB ? 1 : -1)
+  );
+}
+
+/**
+ * Learns the mix from the latest `window` requests. The mix in use is replaced only when the typical set has moved
+ * by more than `TOLERANCE` (half the sum of share differences), so that scores stay cached while nothing changes.
+ */
+export class MixLearner {
+  static readonly TOLERANCE = 0.05;
+  readonly #models: ModelCatalog;
+  readonly #window: number;
+  readonly #seen: MixClass[] = [];
+  #next = 0;
+  #learned = 0;
+  #reviewAt = 1;
+  #mix: Mix = new Mix(0, [], []);
+
+  constructor(models: ModelCatalog, window: number) {
+    this.#models = models;
+    this.#window = window;
+  }
+
+  /** The mix in use. */
+  get mix(): Mix {
+    return this.#mix;
+  }
+
+  /** Requests in the window. */
+  get size(): number {
+    return this.#seen.length;
+  }
+
+  /** Call once for each pod, when it is first seen. */
+  learn(request: PodRequest): void {
+    this.#seen[this.#next] = mixClassOf(request, this.#models);
+    this.#next = (this.#next + 1) % this.#window;
+    this.#learned++;
+    if (this.#learned >= this.#reviewAt) this.#review();
+  }
+
+  /** Reviews come at powers of two first, then once per eighth of the window. */
+  #review(): void {
+    this.#reviewAt = this.#learned + Math.min(this.#learned, Math.max(1, this.#window >> 3));
+    const candidate = typicalMix(this.#mix.version + 1, this.#seen, this.#models);
+    if (distance(this.#mix, candidate) > MixLearner.TOLERANCE) this.#mix = candidate;
+  }
+}
+
+/** Half the L1 distance between two mixes: 0 where equal, 1 where disjoint. */
+function distance(a: Mix, b: Mix): number {
+  const shares = new Map<string, number>();
+  for (const [mix, sign] of [
+    [a, 1],
+    [b, -1],
+  ] as const) {
+    for (let at = 0; at < mix.length; at++) {
+      const key = `${mix.cpuMilli[at]};${mix.slices[at]};${mix.core[at]};${mix.gpuCount[at]};${mix.constraint[at]}`;
+      shares.set(key, (shares.get(key) ?? 0) + sign * (mix.share[at] ?? 0));
+    }
+  }
+  let sum = 0;
+  for (const each of shares.values()) sum += Math.abs(each);
+  return sum / 2;
+}

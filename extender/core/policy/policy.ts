@@ -1,0 +1,54 @@
+// What a placement policy is: it chooses GPUs among the candidates on one node and says how good that choice is.
+
+import type { FitScratch } from '../fit.ts';
+import { MAX_GPUS_PER_NODE } from '../inventory-codec.ts';
+import type { PolicyName } from '../model.ts';
+import type { Shape } from '../shape.ts';
+import type { ClusterState } from '../state.ts';
+
+/** A choice of GPUs on one node; positions are relative to the node's first GPU. Allocated once and reused. */
+export class Choice {
+  readonly gpus: Int32Array = new Int32Array(MAX_GPUS_PER_NODE);
+  count = 0;
+  /** Figures behind the score, in the order of the policy's `termNames`. */
+  readonly terms: Float64Array = new Float64Array(4);
+}
+
+export interface PlacementPolicy {
+  readonly name: PolicyName;
+  readonly termNames: readonly string[];
+  /** Changes whenever a score for an unchanged node may change; scores are cached under it. */
+  version(): number;
+  /**
+   * Chooses `shape.request.gpuCount` of the candidates into `choice` and returns the node's score, higher is
+   * better, with an absolute value below 2^30. Deterministic: equal GPUs are taken by lowest position.
+   */
+  place(state: ClusterState, node: number, shape: Shape, fitted: FitScratch, choice: Choice): number;
+}
+
+/**
+ * Chooses the `count` candidates with the smallest key, lowest position first among equals. Keys are given by
+ * position in `keys`. Selection by repeated minimum: at most a few GPUs of a few are wanted.
+ */
+export function chooseSmallest(fitted: FitScratch, keys: Float64Array, count: number, choice: Choice): void {
+  choice.count = 0;
+  let lastKey = Number.NEGATIVE_INFINITY;
+  let lastPosition = -1;
+  while (choice.count < count) {
+    let best = -1;
+    let bestKey = Number.POSITIVE_INFINITY;
+    for (let each = 0; each < fitted.candidateCount; each++) {
+      const position = fitted.candidates[each] ?? 0;
+      const key = keys[position] ?? 0;
+      const isTaken = key < lastKey || (key === lastKey && position <= lastPosition);
+      if (!isTaken && key < bestKey) {
+        best = position;
+        bestKey = key;
+      }
+    }
+    if (best < 0) return;
+    choice.gpus[choice.count++] = best;
+    lastKey = bestKey;
+    lastPosition = best;
+  }
+}

@@ -1,0 +1,56 @@
+// Requests that every node answers alike are one shape. A shape is what verdicts and scores are cached by, so it
+// holds everything that `fit` and the policies read of a pod, and nothing else.
+
+import type { Ledger } from './ledger.ts';
+import type { StringMap } from './manifest.ts';
+import type { PodRequest, PolicyName } from './model.ts';
+import { termMatches } from './selector.ts';
+
+export interface Shape {
+  readonly key: string;
+  readonly request: PodRequest;
+  readonly policy: PolicyName;
+  readonly constraintId: number;
+  /** Ids of anti-affinity terms of live pods that select this pod. */
+  readonly repelledBy: readonly string[];
+  /** Nothing matches the pod's own required affinity yet and the pod matches it itself: it may start the group. */
+  readonly startsGroup: boolean;
+  /** Whether pods on the GPU must be looked at one by one. */
+  readonly readsPods: boolean;
+}
+
+/** The shape of a pod's request against the ledger as it stands. */
+export function shapeOf(
+  ledger: Ledger,
+  request: PodRequest,
+  namespace: string,
+  labels: StringMap,
+  defaultPolicy: PolicyName,
+): Shape {
+  const { required, forbidden, preferred, avoided } = request.affinities;
+  const repelledBy = ledger.terms.repelling(namespace, labels);
+  const startsGroup =
+    required !== undefined &&
+    termMatches(required, namespace, labels) &&
+    ledger.terms.matching(required, () => ledger.residents()) === 0;
+  const constraintId = ledger.state.models.constraintId(request.models);
+  const policy = request.policy ?? defaultPolicy;
+  const key = [
+    request.gpuCount,
+    request.slicesPerGpu,
+    request.corePerGpu,
+    request.host.cpuMilli,
+    request.host.memoryMiB,
+    request.class,
+    request.gang,
+    constraintId,
+    policy,
+    startsGroup,
+    request.uuids.join('|'),
+    [required, forbidden, preferred, avoided].map((term) => term?.id ?? '').join('&'),
+    repelledBy.join('&'),
+  ].join(';');
+  const readsPods =
+    repelledBy.length > 0 || [required, forbidden, preferred, avoided].some((term) => term !== undefined);
+  return { key, request, policy, constraintId, repelledBy, startsGroup, readsPods };
+}
