@@ -4,12 +4,13 @@ import { join } from 'node:path';
 
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
 
+import { serviceAccountUser } from './accounts.ts';
 import { ApiError } from './api.ts';
 import { requireBinaries } from './binaries.ts';
 import type { LiveNode, LivePod } from './cluster.ts';
 import { createNodes, createPods, podsPath, untilBound } from './cluster.ts';
 import type { ControlPlane } from './control-plane.ts';
-import { serviceAccountUser, startControlPlane } from './control-plane.ts';
+import { startControlPlane } from './control-plane.ts';
 
 const NODES = 100;
 const PODS = 100;

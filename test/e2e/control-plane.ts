@@ -4,7 +4,6 @@
 // One owner: start, use, stop. The kernel ends every program when the owner's process dies.
 
 import { execFile } from 'node:child_process';
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
 import { mkdir, mkdtemp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,6 +11,8 @@ import { promisify } from 'node:util';
 
 import { stringify } from 'yaml';
 
+import { Accounts } from './accounts.ts';
+import type { ClusterUser } from './accounts.ts';
 import { ApiClient } from './api.ts';
 import { AUDIT_POLICY, readAuditLog } from './audit.ts';
 import type { AuditedWrite } from './audit.ts';
@@ -19,12 +20,6 @@ import type { KubernetesBinaries } from './binaries.ts';
 import { isRunning } from './kubernetes-build.ts';
 import { ManagedProcess, freePorts } from './process.ts';
 import { prepareSchedulerConfig } from './scheduler-config.ts';
-
-export interface ClusterUser {
-  readonly name: string;
-  /** Beside `system:authenticated`, which every user has. */
-  readonly groups?: readonly string[];
-}
 
 export interface ControlPlaneOptions {
   readonly binaries: KubernetesBinaries;
@@ -52,10 +47,6 @@ export interface RunningProgram {
   stop(): Promise<void>;
 }
 
-interface Account extends ClusterUser {
-  readonly token: string;
-}
-
 interface Ports {
   readonly etcdClient: number;
   readonly etcdPeer: number;
@@ -64,17 +55,6 @@ interface Ports {
 
 const DIR_PREFIX = 'gpuloom-e2e-';
 const START_TIMEOUT_MILLIS = 60_000;
-const BUILT_IN_USERS: readonly ClusterUser[] = [
-  { name: 'admin', groups: ['system:masters'] },
-  { name: 'system:kube-scheduler' },
-  { name: 'system:kube-controller-manager' },
-];
-
-/** The user that a pod's service account is to the API server. */
-export function serviceAccountUser(namespace: string, name: string): ClusterUser {
-  const groups = ['system:serviceaccounts', `system:serviceaccounts:${namespace}`];
-  return { name: `system:serviceaccount:${namespace}:${name}`, groups };
-}
 
 /** Starts etcd and kube-apiserver, ready to serve; a failed start leaves nothing behind. */
 export async function startControlPlane(options: ControlPlaneOptions): Promise<ControlPlane> {
@@ -96,7 +76,7 @@ export class ControlPlane {
   readonly url: string;
   readonly #options: ControlPlaneOptions;
   readonly #ports: Ports;
-  readonly #accounts: ReadonlyMap<string, Account>;
+  readonly #accounts: Accounts;
   readonly #processes = new Set<ManagedProcess>();
   readonly #clients: ApiClient[] = [];
   #apiServer: ManagedProcess | undefined;
@@ -108,8 +88,7 @@ export class ControlPlane {
     this.url = `https://127.0.0.1:${ports.apiServer}`;
     this.#ports = ports;
     this.#options = options;
-    const users = [...BUILT_IN_USERS, ...(options.users ?? [])];
-    this.#accounts = new Map(users.map((user) => [user.name, { ...user, token: randomBytes(16).toString('hex') }]));
+    this.#accounts = new Accounts(dir, options.users ?? []);
   }
 
   /** Minor version of the programs, such as 20. */
@@ -130,16 +109,17 @@ export class ControlPlane {
   /** For startControlPlane only. */
   async start(): Promise<void> {
     this.#minor = await kubernetesMinor(this.#options.binaries.kubeApiserver);
-    await this.#writeFiles();
+    await this.#accounts.write();
+    await writeFile(join(this.dir, 'audit-policy.yaml'), stringify(AUDIT_POLICY));
     await this.#startEtcd();
     await this.startApiServer();
-    await Promise.all([...this.#accounts.values()].map((account) => this.#writeKubeconfig(account)));
+    await this.#accounts.writeKubeconfigs(this.url, this.caFile);
     this.#admin = await this.client('admin');
   }
 
   /** A client with this user's rights; closed with the control plane. */
   async client(user: string, connections?: number): Promise<ApiClient> {
-    const { token } = this.#account(user);
+    const token = this.#accounts.token(user);
     const ca = await readFile(this.caFile, 'utf8');
     const client = new ApiClient({ url: this.url, ca, token, ...(connections === undefined ? {} : { connections }) });
     this.#clients.push(client);
@@ -148,7 +128,7 @@ export class ControlPlane {
 
   /** The kubeconfig file of this user. */
   kubeconfig(user: string): string {
-    return join(this.dir, `${this.#account(user).name.replaceAll(':', '_')}.kubeconfig`);
+    return this.#accounts.kubeconfig(user);
   }
 
   /** Starts the API server (again), on the same port with the same data. */
@@ -161,7 +141,9 @@ export class ControlPlane {
 
   /** Kills the API server as a machine failure would; its port refuses connections from here on. */
   async stopApiServer(): Promise<void> {
-    await this.#apiServer?.stop({ graceMillis: 0 });
+    if (this.#apiServer === undefined) return;
+    await this.#apiServer.stop({ graceMillis: 0 });
+    this.#processes.delete(this.#apiServer);
     this.#apiServer = undefined;
   }
 
@@ -228,7 +210,7 @@ export class ControlPlane {
     return readAuditLog(join(this.dir, 'audit.log'));
   }
 
-  /** The end of every program's log, for the report of a failed test. */
+  /** The end of every running program's log, for the report of a failed test. */
   async logTails(lines = 15): Promise<string> {
     const tails = await Promise.all([...this.#processes].map((managed) => managed.logTail(lines)));
     return tails.join('\n');
@@ -242,12 +224,6 @@ export class ControlPlane {
     await rm(this.dir, { recursive: true, force: true });
   }
 
-  #account(user: string): Account {
-    const account = this.#accounts.get(user);
-    if (account === undefined) throw new Error(`no user ${user}; known: ${[...this.#accounts.keys()].join(', ')}`);
-    return account;
-  }
-
   #program(managed: ManagedProcess): RunningProgram {
     return {
       pid: managed.pid,
@@ -255,7 +231,10 @@ export class ControlPlane {
       freeze: () => managed.signal('SIGSTOP'),
       thaw: () => managed.signal('SIGCONT'),
       logTail: (lines) => managed.logTail(lines),
-      stop: () => managed.stop({ graceMillis: 3_000 }),
+      stop: async () => {
+        await managed.stop({ graceMillis: 3_000 });
+        this.#processes.delete(managed);
+      },
     };
   }
 
@@ -304,40 +283,13 @@ export class ControlPlane {
     ];
   }
 
-  async #writeFiles(): Promise<void> {
-    const keys = generateKeyPairSync('rsa', {
-      modulusLength: 2048,
-      publicKeyEncoding: { type: 'spki', format: 'pem' },
-      privateKeyEncoding: { type: 'pkcs1', format: 'pem' },
-    });
-    await writeFile(join(this.dir, 'sa.pub'), keys.publicKey);
-    await writeFile(join(this.dir, 'sa.key'), keys.privateKey, { mode: 0o600 });
-    const lines = [...this.#accounts.values()].map(
-      ({ token, name, groups }) => `${token},"${name}","${name}","${(groups ?? []).join(',')}"\n`,
-    );
-    await writeFile(join(this.dir, 'tokens.csv'), lines.join(''), { mode: 0o600 });
-    await writeFile(join(this.dir, 'audit-policy.yaml'), stringify(AUDIT_POLICY));
-  }
-
-  async #writeKubeconfig(account: Account): Promise<void> {
-    const config = {
-      apiVersion: 'v1',
-      kind: 'Config',
-      clusters: [{ name: 'e2e', cluster: { server: this.url, 'certificate-authority': this.caFile } }],
-      users: [{ name: account.name, user: { token: account.token } }],
-      contexts: [{ name: 'e2e', context: { cluster: 'e2e', user: account.name } }],
-      'current-context': 'e2e',
-    };
-    await writeFile(this.kubeconfig(account.name), stringify(config), { mode: 0o600 });
-  }
-
   async #untilHealthy(managed: ManagedProcess, url: string, path: string, certificate?: string): Promise<void> {
     let client: ApiClient | undefined;
     try {
       await managed.untilReady(async () => {
         const ca = certificate === undefined ? '' : await readIfPresent(certificate);
         if (ca === undefined) return false;
-        client ??= new ApiClient({ url, ca, token: this.#account('admin').token });
+        client ??= new ApiClient({ url, ca, token: this.#accounts.token('admin') });
         return (await client.probe(path)) !== undefined;
       }, START_TIMEOUT_MILLIS);
     } finally {
