@@ -2,7 +2,7 @@
 // The rules are in the order of the reason codes: the first that leaves too few GPUs is the node's reason.
 
 import type { Ledger } from './ledger.ts';
-import { staysApart } from './ledger.ts';
+import { staysApart } from './accounting.ts';
 import type { GpuLimits } from './limits.ts';
 import { MAX_GPUS_PER_NODE } from './inventory-codec.ts';
 import type { PodRequest } from './model.ts';

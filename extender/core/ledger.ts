@@ -2,10 +2,11 @@
 // Keyed by pod UID. A node's usage is always recounted from the pods on it, so usage cannot leak or underflow.
 // Everything here is synchronous; callers must not await between reading the state and `assume`.
 
+import { locateGpus, recountNode, writeInventory } from './accounting.ts';
 import type { StringMap } from './manifest.ts';
 import type { NodeRecord, PodRecord, PodRequest } from './model.ts';
 import { TermRegistry } from './affinity.ts';
-import { NODE_CLOSED, NODE_OPEN, NODE_WITHOUT_GPUS, type ClusterState } from './state.ts';
+import type { ClusterState } from './state.ts';
 
 /**
  * Life of a reservation. `assumed`: a Binding is in flight. `unknown`: its outcome is not known yet.
@@ -21,6 +22,7 @@ export interface GpuKey {
 
 /** A pod that occupies a node. */
 export interface Resident {
+  /** The pod's UID; for a reservation set aside, the UID with its node name. */
   readonly uid: string;
   readonly pod: PodRecord;
   readonly request: PodRequest | undefined;
@@ -36,8 +38,6 @@ export interface Resident {
 
 export type ObserveResult = 'unchanged' | 'changed' | 'tampered';
 
-const CORE_PERCENT = 100;
-
 export class Ledger {
   readonly state: ClusterState;
   readonly terms: TermRegistry = new TermRegistry();
@@ -47,6 +47,8 @@ export class Ledger {
   /** GPU indices that gpushare's ConfigMap marks unhealthy, by node name. */
   readonly #markedUnhealthy = new Map<string, ReadonlySet<number>>();
   readonly #inFlight = new Set<string>();
+  /** Ledger keys of reservations set aside, by pod UID. */
+  readonly #aside = new Map<string, string[]>();
 
   constructor(state: ClusterState) {
     this.state = state;
@@ -77,6 +79,10 @@ export class Ledger {
     return this.#nodes.values();
   }
 
+  markedUnhealthy(nodeName: string): ReadonlySet<number> {
+    return this.#markedUnhealthy.get(nodeName) ?? new Set();
+  }
+
   /** UIDs of residents that are not confirmed. */
   unconfirmed(): ReadonlySet<string> {
     return this.#inFlight;
@@ -88,8 +94,9 @@ export class Ledger {
     if (before !== undefined && sameNode(before, node)) return;
     this.#nodes.set(node.name, node);
     const index = this.state.addNode(node.name);
-    this.#writeInventory(index, node);
-    for (const resident of this.residentsOf(node.name)) resident.positions = this.#locate(resident, index);
+    writeInventory(this.state, index, node, this.markedUnhealthy(node.name));
+    for (const resident of this.residentsOf(node.name))
+      resident.positions = locateGpus(this.state, index, resident.gpus);
     this.#recount(index);
   }
 
@@ -107,13 +114,13 @@ export class Ledger {
     const node = this.#nodes.get(nodeName);
     const index = this.state.indexOf(nodeName);
     if (node === undefined || index === undefined) return;
-    this.#writeInventory(index, node);
+    writeInventory(this.state, index, node, this.markedUnhealthy(node.name));
     this.#recount(index);
   }
 
   /** Reserves GPUs for a pod before its Binding is sent. The caller has checked that they fit. */
   assume(pod: PodRecord, request: PodRequest, nodeName: string, gpus: readonly GpuKey[], nowMillis: number): void {
-    this.release(pod.uid);
+    this.#drop(pod.uid);
     this.#add({ uid: pod.uid, pod, request, nodeName, gpus, positions: [], state: 'assumed', sinceMillis: nowMillis });
   }
 
@@ -129,11 +136,34 @@ export class Ledger {
 
   /** The Binding was certainly not committed. A reservation that the watch has confirmed meanwhile stays. */
   forget(uid: string): void {
-    if (this.#residents.get(uid)?.state !== 'confirmed') this.release(uid);
+    if (this.#residents.get(uid)?.state !== 'confirmed') this.#drop(uid);
+  }
+
+  /**
+   * Keeps a doubtful reservation under a key of its own, because the pod is about to be reserved on another node
+   * while its earlier Binding may still commit. Whatever the API server shows of the pod ends it.
+   */
+  setAside(uid: string): void {
+    const resident = this.#residents.get(uid);
+    if (resident === undefined || resident.state !== 'unknown') return;
+    const key = `${uid}@${resident.nodeName}`;
+    this.#drop(uid);
+    this.#drop(key);
+    this.#aside.set(uid, [...(this.#aside.get(uid) ?? []).filter((each) => each !== key), key]);
+    this.#add({ ...resident, uid: key });
   }
 
   /** The pod no longer occupies anything: it ended, or the object is gone. */
   release(uid: string): void {
+    const aside = this.#aside.get(uid);
+    if (aside !== undefined) {
+      this.#aside.delete(uid);
+      for (const key of aside) this.#drop(key);
+    }
+    this.#drop(uid);
+  }
+
+  #drop(uid: string): void {
     const resident = this.#residents.get(uid);
     if (resident === undefined) return;
     this.#residents.delete(uid);
@@ -165,7 +195,7 @@ export class Ledger {
         if (same && sameLabels(known.pod.labels, pod.labels)) return 'unchanged';
         if (!same) result = 'tampered';
         gpus = known.gpus;
-      } else if (same && known.state !== 'confirmed') {
+      } else if (same && known.state !== 'confirmed' && !this.#aside.has(pod.uid)) {
         this.confirm(pod.uid, nowMillis);
         return 'changed';
       }
@@ -174,6 +204,15 @@ export class Ledger {
     const { uid, nodeName } = pod;
     this.#add({ uid, pod, request, nodeName, gpus, positions: [], state: 'confirmed', sinceMillis: nowMillis });
     return result;
+  }
+
+  /** Takes over a resident of another ledger as it stands: for rebuilds and snapshots. */
+  adopt(resident: Resident): void {
+    this.#drop(resident.uid);
+    if (resident.uid !== resident.pod.uid) {
+      this.#aside.set(resident.pod.uid, [...(this.#aside.get(resident.pod.uid) ?? []), resident.uid]);
+    }
+    this.#add({ ...resident });
   }
 
   #add(resident: Resident): void {
@@ -185,7 +224,7 @@ export class Ledger {
     if (resident.request !== undefined) this.terms.arrived(resident);
     const index = this.state.indexOf(resident.nodeName);
     if (index === undefined) return;
-    resident.positions = this.#locate(resident, index);
+    resident.positions = locateGpus(this.state, index, resident.gpus);
     this.#recount(index);
   }
 
@@ -197,140 +236,16 @@ export class Ledger {
     if (state === 'confirmed') this.#inFlight.delete(uid);
   }
 
-  #locate(resident: Resident, index: number): readonly number[] {
-    const { gpuStart, gpuCount, gpuUuid, gpuIndex } = this.state;
-    const start = gpuStart[index] ?? 0;
-    const count = gpuCount[index] ?? 0;
-    return resident.gpus.map((key) => {
-      for (let position = 0; position < count; position++) {
-        const byUuid = gpuUuid[start + position] === key.uuid;
-        if (byUuid || (key.uuid === '' && gpuIndex[start + position] === key.index)) return position;
-      }
-      return -1;
-    });
-  }
-
-  #writeInventory(index: number, node: NodeRecord): void {
-    const { state } = this;
-    const gpus = node.gpus.kind === 'inventory' ? node.gpus.inventory.gpus : [];
-    const marked = this.#markedUnhealthy.get(node.name);
-    state.resizeGpus(index, gpus.length);
-    const start = state.gpuStart[index] ?? 0;
-    gpus.forEach((gpu, position) => {
-      const at = start + position;
-      state.gpuCapacity[at] = gpu.slices;
-      state.gpuModel[at] = state.models.modelId(gpu.model);
-      state.gpuHealthy[at] = gpu.health === 'healthy' && marked?.has(gpu.index) !== true ? 1 : 0;
-      state.gpuNuma[at] = gpu.numa;
-      state.gpuUuid[at] = gpu.uuid;
-      state.gpuIndex[at] = gpu.index;
-    });
-    const links = node.gpus.kind === 'inventory' ? node.gpus.inventory.links : [];
-    state.links[index] = links.length > 0 ? Int32Array.from(links.flat()) : undefined;
-  }
-
   #recountByName(nodeName: string): void {
     const index = this.state.indexOf(nodeName);
     if (index !== undefined) this.#recount(index);
   }
 
-  /** Recomputes every usage column of a node from the pods on it, decides whether it is open, and journals it. */
   #recount(index: number): void {
-    const { state } = this;
-    const name = state.nodeNames[index] ?? '';
+    const name = this.state.nodeNames[index] ?? '';
     const node = this.#nodes.get(name);
-    if (node === undefined) return;
-    this.#clearUsage(index);
-    let cpuMilli = node.allocatable.cpuMilli;
-    let memoryMiB = node.allocatable.memoryMiB;
-    let trouble = '';
-    for (const resident of this.residentsOf(name)) {
-      cpuMilli -= resident.pod.host.cpuMilli;
-      memoryMiB -= resident.pod.host.memoryMiB;
-      if (resident.request !== undefined) trouble = this.#charge(index, resident, resident.request) ?? trouble;
-    }
-    state.cpuFreeMilli[index] = cpuMilli;
-    state.memoryFreeMiB[index] = memoryMiB;
-    this.#settle(index, node, trouble);
-    state.mark(index);
+    if (node !== undefined) recountNode(this.state, index, node, this.#byNode.get(name));
   }
-
-  #clearUsage(index: number): void {
-    const { state } = this;
-    const start = state.gpuStart[index] ?? 0;
-    const end = start + (state.gpuCount[index] ?? 0);
-    for (let at = start; at < end; at++) state.gpuFree[at] = state.gpuCapacity[at] ?? 0;
-    state.gpuFreeCore.fill(CORE_PERCENT, start, end);
-    state.gpuSharers.fill(0, start, end);
-    state.gpuOnline.fill(0, start, end);
-    state.gpuBatch.fill(0, start, end);
-    state.gpuBatchSlices.fill(0, start, end);
-    state.gpuBatchApart.fill(0, start, end);
-  }
-
-  /** Counts one pod on its GPUs; returns why the node must close, if it must. */
-  #charge(index: number, resident: Resident, request: PodRequest): string | undefined {
-    const start = this.state.gpuStart[index] ?? 0;
-    if (resident.gpus.length === 0) {
-      // It runs on a GPU we do not know: its share is held back on every GPU until it is gone.
-      const count = this.state.gpuCount[index] ?? 0;
-      for (let at = start; at < start + count; at++) this.#chargeGpu(at, request);
-      return undefined;
-    }
-    let trouble: string | undefined;
-    for (let each = 0; each < resident.positions.length; each++) {
-      const position = resident.positions[each] ?? -1;
-      if (position >= 0) this.#chargeGpu(start + position, request);
-      else {
-        trouble = `GPU ${resident.gpus[each]?.uuid ?? ''} vanished while pod ${resident.pod.namespace}/${resident.pod.name} holds it`;
-      }
-    }
-    return trouble;
-  }
-
-  #chargeGpu(at: number, request: PodRequest): void {
-    const { state } = this;
-    state.gpuFree[at] = (state.gpuFree[at] ?? 0) - request.slicesPerGpu;
-    state.gpuFreeCore[at] = (state.gpuFreeCore[at] ?? 0) - request.corePerGpu;
-    if (request.corePerGpu === 0) state.gpuSharers[at] = (state.gpuSharers[at] ?? 0) + 1;
-    if (request.class === 'online') state.gpuOnline[at] = (state.gpuOnline[at] ?? 0) + 1;
-    else {
-      state.gpuBatch[at] = (state.gpuBatch[at] ?? 0) + 1;
-      state.gpuBatchSlices[at] = (state.gpuBatchSlices[at] ?? 0) + request.slicesPerGpu;
-      if (staysApart(request)) state.gpuBatchApart[at] = (state.gpuBatchApart[at] ?? 0) + 1;
-    }
-  }
-
-  /** Saturates free amounts at zero and closes a node whose books do not balance. */
-  #settle(index: number, node: NodeRecord, trouble: string): void {
-    const { state } = this;
-    const start = state.gpuStart[index] ?? 0;
-    const end = start + (state.gpuCount[index] ?? 0);
-    let why = node.gpus.kind === 'closed' ? node.gpus.why : trouble;
-    for (let at = start; at < end; at++) {
-      if ((state.gpuFree[at] ?? 0) < 0 || (state.gpuFreeCore[at] ?? 0) < 0) {
-        if (why === '' && !this.#hasUnplaced(node.name))
-          why = `GPU ${state.gpuUuid[at] ?? ''} is granted beyond its capacity`;
-        state.gpuFree[at] = Math.max(0, state.gpuFree[at] ?? 0);
-        state.gpuFreeCore[at] = Math.max(0, state.gpuFreeCore[at] ?? 0);
-      }
-    }
-    state.closedWhy[index] = why;
-    state.nodeKind[index] = why !== '' ? NODE_CLOSED : node.gpus.kind === 'none' ? NODE_WITHOUT_GPUS : NODE_OPEN;
-  }
-
-  /** Shares held back on every GPU may sum to more than one GPU without any GPU being over its capacity. */
-  #hasUnplaced(nodeName: string): boolean {
-    for (const { request, gpus } of this.residentsOf(nodeName)) {
-      if (request !== undefined && gpus.length === 0) return true;
-    }
-    return false;
-  }
-}
-
-/** Batch work of several GPUs or of a gang: one evicted member idles the others, so it is kept off online GPUs. */
-export function staysApart(request: PodRequest): boolean {
-  return request.class === 'batch' && (request.gpuCount > 1 || request.gang);
 }
 
 /** A claim that names another number of GPUs than the pod asks for is not trusted: the pod then counts as unplaced. */

@@ -5,27 +5,82 @@ import type { PodRequest } from './model.ts';
 
 export const FITS = 0;
 
-/** Code, stable name (metrics label), and whether preempting pods on the node could ever help. */
-const RULES = [
-  { name: 'Fits', resolvable: true },
-  { name: 'NodeUnknown', resolvable: true },
-  { name: 'NotAGpuNode', resolvable: false },
-  { name: 'NodeClosed', resolvable: false },
-  { name: 'HostResources', resolvable: true },
-  { name: 'TooFewGpus', resolvable: false },
-  { name: 'GpuModel', resolvable: false },
-  { name: 'GpuUuid', resolvable: false },
-  { name: 'GpuUnhealthy', resolvable: false },
-  { name: 'GpuTooSmall', resolvable: false },
-  { name: 'GpuAffinity', resolvable: false },
-  { name: 'GpuMemory', resolvable: true },
-  { name: 'GpuCore', resolvable: true },
-  { name: 'GpuTenants', resolvable: true },
-  { name: 'CoLocation', resolvable: true },
-  { name: 'GpuAntiAffinity', resolvable: true },
-] as const;
+/** Stable names, used as metrics labels and in JSON. */
+export type ReasonName =
+  | 'Fits'
+  | 'NodeUnknown'
+  | 'NotAGpuNode'
+  | 'NodeClosed'
+  | 'HostResources'
+  | 'TooFewGpus'
+  | 'GpuModel'
+  | 'GpuUuid'
+  | 'GpuUnhealthy'
+  | 'GpuTooSmall'
+  | 'GpuAffinity'
+  | 'GpuMemory'
+  | 'GpuCore'
+  | 'GpuTenants'
+  | 'CoLocation'
+  | 'GpuAntiAffinity';
 
-export type ReasonName = (typeof RULES)[number]['name'];
+interface Rule {
+  readonly name: ReasonName;
+  /** Whether preempting pods on the node could ever help. */
+  readonly resolvable: boolean;
+  readonly text: (request: PodRequest) => string;
+}
+
+/** "no GPU has 8 free slices", or "fewer than 2 GPUs have 8 free slices" for a pod of two. */
+function gpusThat(
+  singular: string,
+  plural: string,
+  rest: (request: PodRequest) => string,
+): (request: PodRequest) => string {
+  return (request) =>
+    request.gpuCount > 1
+      ? `fewer than ${request.gpuCount} GPUs ${plural} ${rest(request)}`
+      : `no GPU ${singular} ${rest(request)}`;
+}
+
+const RULES: readonly Rule[] = [
+  { name: 'Fits', resolvable: true, text: () => 'fits' },
+  { name: 'NodeUnknown', resolvable: true, text: () => 'node not known to gpuloom yet' },
+  { name: 'NotAGpuNode', resolvable: false, text: () => 'node reports no GPUs' },
+  { name: 'NodeClosed', resolvable: false, text: () => 'node closed: its GPU inventory needs attention' },
+  { name: 'HostResources', resolvable: true, text: () => 'insufficient CPU or memory' },
+  { name: 'TooFewGpus', resolvable: false, text: ({ gpuCount }) => `fewer than ${gpuCount} GPUs` },
+  { name: 'GpuModel', resolvable: false, text: gpusThat('is', 'are', () => 'of an admitted model') },
+  { name: 'GpuUuid', resolvable: false, text: gpusThat('is', 'are', () => 'among the named UUIDs') },
+  { name: 'GpuUnhealthy', resolvable: false, text: gpusThat('is', 'are', () => 'healthy') },
+  {
+    name: 'GpuTooSmall',
+    resolvable: false,
+    text: gpusThat('is', 'are', ({ slicesPerGpu }) => `large enough for ${slicesPerGpu} slices`),
+  },
+  {
+    name: 'GpuAffinity',
+    resolvable: false,
+    text: gpusThat('has', 'have', () => 'a pod that the GPU affinity asks for'),
+  },
+  {
+    name: 'GpuMemory',
+    resolvable: true,
+    text: gpusThat('has', 'have', ({ slicesPerGpu }) => `${slicesPerGpu} free slices`),
+  },
+  {
+    name: 'GpuCore',
+    resolvable: true,
+    text: gpusThat('has', 'have', ({ corePerGpu }) => `${Math.max(1, corePerGpu)} percent of free compute`),
+  },
+  { name: 'GpuTenants', resolvable: true, text: gpusThat('has', 'have', () => 'room for another pod') },
+  { name: 'CoLocation', resolvable: true, text: gpusThat('is', 'are', () => 'open to another pod of this class') },
+  {
+    name: 'GpuAntiAffinity',
+    resolvable: true,
+    text: gpusThat('is', 'are', () => 'free of pods that GPU anti-affinity keeps apart'),
+  },
+];
 
 export const REASON = {
   nodeUnknown: 1,
@@ -62,43 +117,5 @@ export function isResolvable(code: number): boolean {
  * aggregate ("3 no GPU has 8 free slices, …") stays short and stable.
  */
 export function reasonText(code: number, request: PodRequest): string {
-  const { gpuCount, slicesPerGpu, corePerGpu } = request;
-  const tooFew = (what: string): string =>
-    gpuCount > 1
-      ? `fewer than ${gpuCount} GPUs ${what}`
-      : `no GPU ${what.replace(/^have /, 'has ').replace(/^are /, 'is ')}`;
-  switch (reasonName(code)) {
-    case 'Fits':
-      return 'fits';
-    case 'NodeUnknown':
-      return 'node not known to gpuloom yet';
-    case 'NotAGpuNode':
-      return 'node reports no GPUs';
-    case 'NodeClosed':
-      return 'node closed: its GPU inventory needs attention';
-    case 'HostResources':
-      return 'insufficient CPU or memory';
-    case 'TooFewGpus':
-      return `fewer than ${gpuCount} GPUs`;
-    case 'GpuModel':
-      return tooFew('are of an admitted model');
-    case 'GpuUuid':
-      return tooFew('are among the named UUIDs');
-    case 'GpuUnhealthy':
-      return tooFew('are healthy');
-    case 'GpuTooSmall':
-      return tooFew(`are large enough for ${slicesPerGpu} slices`);
-    case 'GpuAffinity':
-      return tooFew('have a pod that the GPU affinity asks for');
-    case 'GpuMemory':
-      return tooFew(`have ${slicesPerGpu} free slices`);
-    case 'GpuCore':
-      return corePerGpu > 0 ? tooFew(`have ${corePerGpu} percent of free compute`) : tooFew('have any free compute');
-    case 'GpuTenants':
-      return tooFew('have room for another pod');
-    case 'CoLocation':
-      return tooFew('are open to another pod of this class');
-    case 'GpuAntiAffinity':
-      return tooFew('are free of pods that GPU anti-affinity keeps apart');
-  }
+  return RULES[code]?.text(request) ?? reasonName(code);
 }

@@ -1,0 +1,56 @@
+// The whole state of the engine as versioned JSON, for support, what-if and replay. Reading checks the version and
+// the outer form; the records inside are those of `records.ts`.
+
+import type { Ledger, Resident } from './ledger.ts';
+import type { NodeRecord } from './model.ts';
+
+export const SNAPSHOT_VERSION: number = 1;
+
+export interface Snapshot {
+  readonly kind: 'gpuloom-snapshot';
+  readonly version: number;
+  readonly nodes: readonly NodeRecord[];
+  readonly residents: readonly Omit<Resident, 'positions'>[];
+  /** GPU indices marked unhealthy from outside the inventory, by node name. */
+  readonly markedUnhealthy: readonly (readonly [nodeName: string, indices: readonly number[]])[];
+}
+
+/** Everything the ledger knows, in name and UID order. */
+export function takeSnapshot(ledger: Ledger): Snapshot {
+  const nodes = [...ledger.nodes()].sort((a, b) => (a.name < b.name ? -1 : 1));
+  const residents = [...ledger.residents()]
+    .sort((a, b) => (a.uid < b.uid ? -1 : 1))
+    .map(({ positions: _positions, ...resident }) => resident);
+  const markedUnhealthy = nodes
+    .map(({ name }) => [name, [...ledger.markedUnhealthy(name)].sort((a, b) => a - b)] as const)
+    .filter(([, indices]) => indices.length > 0);
+  return { kind: 'gpuloom-snapshot', version: SNAPSHOT_VERSION, nodes, residents, markedUnhealthy };
+}
+
+export type SnapshotReading =
+  { readonly kind: 'snapshot'; readonly snapshot: Snapshot } | { readonly kind: 'invalid'; readonly why: string };
+
+/** Checks that a parsed JSON value is a snapshot of a version this build reads. */
+export function readSnapshot(value: unknown): SnapshotReading {
+  if (typeof value !== 'object' || value === null || !('kind' in value) || value.kind !== 'gpuloom-snapshot') {
+    return { kind: 'invalid', why: 'not a gpuloom snapshot; take one from GET /snapshot of the ops listener' };
+  }
+  const snapshot = value as Snapshot;
+  if (snapshot.version !== SNAPSHOT_VERSION) {
+    return {
+      kind: 'invalid',
+      why: `snapshot version ${snapshot.version}; this build reads version ${SNAPSHOT_VERSION}`,
+    };
+  }
+  const isWhole = [snapshot.nodes, snapshot.residents, snapshot.markedUnhealthy].every((each) => Array.isArray(each));
+  return isWhole
+    ? { kind: 'snapshot', snapshot }
+    : { kind: 'invalid', why: 'snapshot lacks nodes, residents or markedUnhealthy' };
+}
+
+/** Loads a snapshot into an empty ledger. */
+export function restoreSnapshot(ledger: Ledger, snapshot: Snapshot): void {
+  for (const node of snapshot.nodes) ledger.upsertNode(node);
+  for (const [name, indices] of snapshot.markedUnhealthy) ledger.markUnhealthy(name, new Set(indices));
+  for (const resident of snapshot.residents) ledger.adopt({ ...resident, positions: [] });
+}
