@@ -35,14 +35,14 @@ const REMEDY =
 
 /** Ready programs, building them when that is possible here and needed. */
 export async function obtainBinaries(options: ObtainOptions): Promise<BinariesResult> {
-  const present = await locateBinaries(options.progress);
-  if (present.kind === 'ready') return present;
   if ((await whichTool('setpriv')) === undefined) {
     return {
       kind: 'skip',
-      reason: 'setpriv (util-linux) is missing; it ends the control plane together with the tests.',
+      reason: 'setpriv is missing; it ends the control plane together with the tests. Mend: install util-linux.',
     };
   }
+  const present = await locateBinaries(options.progress);
+  if (present.kind === 'ready') return present;
   const target = cacheFolder();
   const obstacle = await buildObstacle(dirname(target));
   if (obstacle !== undefined) return { kind: 'skip', reason: `no Kubernetes programs, and ${obstacle}. ${REMEDY}` };
@@ -53,7 +53,11 @@ export async function obtainBinaries(options: ObtainOptions): Promise<BinariesRe
   } catch (cause) {
     if (options.signal.aborted) throw cause;
     const detail = cause instanceof Error ? cause.message : String(cause);
-    return { kind: 'skip', reason: `building Kubernetes failed: ${detail}\n${REMEDY}` };
+    options.progress(detail);
+    return {
+      kind: 'skip',
+      reason: `building Kubernetes failed (${detail.split('\n', 1)[0] ?? ''}; see above). ${REMEDY}`,
+    };
   }
   return await locateBinaries(options.progress);
 }

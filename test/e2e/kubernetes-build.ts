@@ -184,9 +184,7 @@ class BuildSteps {
       const code = await runLogged({ command, args, cwd, env, logFile, signal: this.#options.signal });
       if (code !== 0) {
         const log = await readFile(logFile, 'utf8');
-        throw new Error(
-          `${about}: ${command} ended with ${code}; its last lines:\n${log.trimEnd().split('\n').slice(-12).join('\n')}`,
-        );
+        throw new Error(`${about}: ${command} ended with ${code}\n${log.trimEnd().split('\n').slice(-12).join('\n')}`);
       }
     } finally {
       clearInterval(ticker);
