@@ -70,6 +70,7 @@ interface Remembered {
   readonly name: string;
   count: number;
   lastWrittenAt: number;
+  created: boolean;
   queued: boolean;
 }
 
@@ -125,7 +126,13 @@ class QueuedEventSink implements KubeEventSink {
         return;
       }
     }
-    const entry = known ?? { name: eventName(event.pod.name), count: 1, lastWrittenAt: 0, queued: true };
+    const entry = known ?? {
+      name: eventName(event.pod.name),
+      count: 1,
+      lastWrittenAt: 0,
+      created: false,
+      queued: true,
+    };
     entry.queued = true;
     this.#remembered.set(key, entry);
     this.#enqueue({ event, key, entry, wallMillis: clock.wallMillis() });
@@ -164,7 +171,8 @@ class QueuedEventSink implements KubeEventSink {
   }
 
   async #write({ event, key, entry, wallMillis }: Task): Promise<void> {
-    const first = entry.count === 1 || entry.lastWrittenAt === 0;
+    const first = !entry.created;
+    entry.created = true;
     entry.queued = false;
     entry.lastWrittenAt = this.#options.clock.monotonicMillis();
     try {

@@ -41,7 +41,7 @@ export function startConfigMapFeed<T>(options: ConfigMapFeedOptions<T>): Reflect
     path: apiPath('v1', 'namespaces', options.namespace, 'configmaps'),
     project: (raw) => {
       const wanted = (stringAt(raw, 'metadata', 'name') ?? '').startsWith(options.namePrefix);
-      return wanted && isRecord(raw) ? options.project(raw as ConfigMapManifest) : undefined;
+      return wanted && isRecord(raw) ? options.project(raw) : undefined;
     },
   });
 }

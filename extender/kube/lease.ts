@@ -4,7 +4,7 @@
 
 import type { Clock } from '../app/ports.ts';
 import type { Delays } from './delays.ts';
-import { apiPath, describeAnswer, KubeUnreachable, messageOf } from './kube-api.ts';
+import { apiPath, describeAnswer, messageOf } from './kube-api.ts';
 import type { KubeAnswer, KubeApi } from './kube-api.ts';
 import { acquiredLease, newLease, readLease, releasedLease, renewedLease } from './lease-record.ts';
 import type { Holding, LeaseRecord } from './lease-record.ts';
