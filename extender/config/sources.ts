@@ -1,0 +1,202 @@
+// The three places an option can come from: flags, environment, file. Each becomes a layer of values by dotted path that
+// remembers where every value was written, so that an error can point at it. Nothing is validated here beyond spelling.
+
+import { Command, CommanderError, Option } from 'commander';
+import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
+import type { ParsedNode } from 'yaml';
+import { CONFIG_ENV } from './options.ts';
+import type { OptionSpec } from './options.ts';
+import { didYouMean } from './suggest.ts';
+
+export interface Setting {
+  readonly value: unknown;
+  /** Where a person can change it, such as `--listen`, `GPULOOM_LISTEN` or `gpuloom.yaml:3`. */
+  readonly origin: string;
+}
+
+export interface Layer {
+  readonly settings: ReadonlyMap<string, Setting>;
+  readonly errors: readonly string[];
+  readonly warnings: readonly string[];
+}
+
+export interface FlagLayer extends Layer {
+  readonly help: boolean;
+  readonly version: boolean;
+  readonly configFile: string | undefined;
+  readonly helpText: string;
+}
+
+const EXAMPLES = `
+Every option can also be set in the environment (--tls-cert is GPULOOM_TLS_CERT) and in the configuration file
+(tlsCert: …). A flag wins over the environment, the environment over the file, the file over the default.
+
+Examples:
+  # try it on this machine, with an API server inside the process
+  gpuloom-extender --cluster embedded
+
+  # beside kube-scheduler on a control-plane node
+  gpuloom-extender --cluster kube --kubeconfig /etc/kubernetes/scheduler.conf
+
+  # as a Service: mutual TLS, only kube-scheduler may call
+  gpuloom-extender --listen 0.0.0.0:12345 --ops 0.0.0.0:12346 --tls-cert tls.crt --tls-key tls.key \\
+    --client-ca ca.crt --client-name system:kube-scheduler
+
+  # take over from gpushare without touching a pod
+  gpuloom-extender --profile gpushare
+`;
+
+export function readFlags(argv: readonly string[], specs: readonly OptionSpec[]): FlagLayer {
+  const errors: string[] = [];
+  let rest = [...argv];
+  for (;;) {
+    const command = buildCommand(specs);
+    try {
+      command.parse(rest, { from: 'user' });
+    } catch (error) {
+      // The one thing commander throws for here: a flag at the end without its value. Note it and read the others.
+      if (!(error instanceof CommanderError) || rest.length === 0) throw error;
+      errors.push(`${rest.at(-1)}: a value is missing; --help shows its form`);
+      rest = rest.slice(0, -1);
+      continue;
+    }
+    return { ...collectFlags(command, specs, errors), helpText: command.helpInformation() + EXAMPLES };
+  }
+}
+
+function buildCommand(specs: readonly OptionSpec[]): Command {
+  const command = new Command('gpuloom-extender')
+    .description('Scheduler extender that lets a stock kube-scheduler share GPUs.')
+    .helpOption(false)
+    .allowUnknownOption()
+    .allowExcessArguments()
+    .exitOverride()
+    .configureOutput({ writeErr: () => {}, writeOut: () => {} })
+    .configureHelp({ helpWidth: 110 })
+    .option('--config <file>', `configuration file (YAML); also ${CONFIG_ENV}`);
+  for (const spec of specs) {
+    if (spec.flag === undefined) continue;
+    const option = new Option(spec.flag, describe(spec));
+    if (spec.kind === 'list') {
+      option.argParser<string[]>((value, previous) => [...(Array.isArray(previous) ? previous : []), value]);
+    }
+    command.addOption(option);
+  }
+  return command.option('--version', 'print the version and exit').option('-h, --help', 'print this text and exit');
+}
+
+function describe(spec: OptionSpec): string {
+  const choices = spec.choices.length > 0 ? `: ${spec.choices.join(', ')}` : '';
+  const shown = typeof spec.fallback === 'string' || typeof spec.fallback === 'number';
+  return `${spec.description}${spec.description.includes(':') ? '' : choices}${shown ? ` (default: ${spec.fallback})` : ''}`;
+}
+
+function collectFlags(command: Command, specs: readonly OptionSpec[], errors: string[]): Omit<FlagLayer, 'helpText'> {
+  const values: Record<string, unknown> = command.opts();
+  const settings = new Map<string, Setting>();
+  for (const spec of specs) {
+    if (spec.flag === undefined) continue;
+    const option = command.options.find((candidate) => candidate.flags === spec.flag);
+    const name = option?.attributeName() ?? '';
+    if (option === undefined || command.getOptionValueSource(name) !== 'cli') continue;
+    settings.set(spec.path, { value: fromText(spec, values[name]), origin: option.long ?? spec.flag });
+  }
+  errors.push(...strangers(command));
+  const configFile = values['config'];
+  return {
+    settings,
+    errors,
+    warnings: [],
+    help: values['help'] === true,
+    version: values['version'] === true,
+    configFile: typeof configFile === 'string' ? configFile : undefined,
+  };
+}
+
+function strangers(command: Command): string[] {
+  const errors: string[] = [];
+  let afterUnknownFlag = false;
+  for (const word of command.args) {
+    if (word.startsWith('-')) {
+      const flag = word.split('=', 1)[0] ?? word;
+      const known = command.options.flatMap((option) => (option.long ? [option.long] : []));
+      const fault = known.includes(flag) ? 'takes no value' : `unknown flag${didYouMean(flag, known)}`;
+      errors.push(`${flag}: ${fault}`);
+    } else if (!afterUnknownFlag) {
+      errors.push(`${word}: unexpected argument; every setting is a flag, see --help`);
+    }
+    afterUnknownFlag = word.startsWith('-');
+  }
+  return errors;
+}
+
+/** Reads GPULOOM_… variables. A variable set to nothing counts as not set. */
+export function readEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  specs: readonly OptionSpec[],
+): Layer {
+  const settings = new Map<string, Setting>();
+  const warnings: string[] = [];
+  const byName = new Map(specs.map((spec) => [spec.env, spec]));
+  for (const [name, text] of Object.entries(env)) {
+    if (!name.startsWith('GPULOOM_') || name === CONFIG_ENV || text === undefined || text === '') continue;
+    const spec = byName.get(name);
+    if (spec !== undefined) settings.set(spec.path, { value: fromText(spec, text), origin: name });
+    // Kubernetes announces every Service by such variables, so a stranger cannot be an error.
+    else if (!SERVICE_VARIABLE.test(name))
+      warnings.push(`${name}: unknown variable, ignored${didYouMean(name, byName.keys())}`);
+  }
+  return { settings, errors: [], warnings };
+}
+
+const SERVICE_VARIABLE = /_SERVICE_HOST$|_SERVICE_PORT(?:_\w+)?$|_PORT$|_PORT_\d+_(?:TCP|UDP|SCTP)(?:_\w+)?$/;
+
+/** Flags and variables are text; what does not read as the wanted type is left as text for the schema to refuse. */
+function fromText(spec: OptionSpec, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  const text = value.trim();
+  if (spec.kind === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text);
+  if (spec.kind === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
+  if (spec.kind === 'list') return text.split(',').map((item) => item.trim());
+  return text;
+}
+
+/** Reads the YAML file. Every problem carries `file:line`. */
+export function readYaml(text: string, file: string, specs: readonly OptionSpec[]): Layer {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true });
+  const at = (offset: number): string => `${file}:${lines.linePos(offset).line}`;
+  if (document.errors.length > 0) {
+    const errors = document.errors.map(
+      (error) => `${at(error.pos[0])}: ${error.message.replace(/ at line [\s\S]*$/, '')}`,
+    );
+    return { settings: new Map(), errors, warnings: [] };
+  }
+  const settings = new Map<string, Setting>();
+  const errors: string[] = [];
+  const known = new Set(specs.map((spec) => spec.path));
+  const groups = new Set(specs.flatMap(({ path }) => (path.includes('.') ? [path.slice(0, path.indexOf('.'))] : [])));
+  const visit = (node: ParsedNode | null, prefix: string): void => {
+    if (node === null || (isScalar(node) && node.value === null)) return;
+    if (!isMap(node)) {
+      errors.push(`${at(node.range[0])}: ${prefix || 'the file'} must be a map of keys to values`);
+      return;
+    }
+    for (const { key, value } of node.items) {
+      const path = isScalar(key) ? `${prefix}${prefix === '' ? '' : '.'}${String(key.value)}` : '';
+      const where = at(key.range[0]);
+      if (groups.has(path)) visit(value, path);
+      else if (!known.has(path)) errors.push(`${where}: unknown key ${path}${didYouMean(path, known)}`);
+      else settings.set(path, { value: plain(value), origin: `${where}: ${path}` });
+    }
+  };
+  visit(document.contents, '');
+  return { settings, errors, warnings: [] };
+}
+
+/** Scalars and lists of scalars; anything else is no value of any option and is left for the schema to refuse. */
+function plain(node: ParsedNode | null): unknown {
+  if (isScalar(node)) return node.value;
+  if (isSeq(node)) return node.items.map((item) => (isScalar(item) ? item.value : null));
+  return {};
+}
