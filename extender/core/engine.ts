@@ -105,6 +105,11 @@ export class Engine {
     return { kind: 'placed', gpus, allocation: allocationFor(shape.request, gpus), score };
   }
 
+  /** What a pod's containers are granted on GPUs that are already its own. */
+  allocationOf(request: PodRequest, gpus: readonly GpuKey[]): Allocation {
+    return allocationFor(request, gpus);
+  }
+
   /** The named figures behind the score of the node that `place` judged last. */
   lastTerms(policyName: PolicyName): Readonly<Record<string, number>> {
     const { termNames } = this.#policies[policyName];

@@ -167,6 +167,7 @@ export class Ledger {
     const resident = this.#residents.get(uid);
     if (resident === undefined) return;
     this.#residents.delete(uid);
+    if (resident.uid !== resident.pod.uid) this.#forgetAside(resident.pod.uid, resident.uid);
     this.#inFlight.delete(uid);
     const onNode = this.#byNode.get(resident.nodeName);
     onNode?.delete(resident);
@@ -234,6 +235,12 @@ export class Ledger {
     resident.state = state;
     resident.sinceMillis = nowMillis;
     if (state === 'confirmed') this.#inFlight.delete(uid);
+  }
+
+  #forgetAside(uid: string, key: string): void {
+    const left = (this.#aside.get(uid) ?? []).filter((each) => each !== key);
+    if (left.length === 0) this.#aside.delete(uid);
+    else this.#aside.set(uid, left);
   }
 
   #recountByName(nodeName: string): void {
