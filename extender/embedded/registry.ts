@@ -87,7 +87,7 @@ export class Registry {
     return this.#insert(ref, parsed, author);
   }
 
-  /** Full replacement (PUT). Without a resourceVersion the write is unconditional where the resource allows it. */
+  /** Full replacement (PUT). A uid is a precondition. Without a resourceVersion the write is unconditional where the resource allows it. */
   update(ref: ObjectRef, scope: WriteScope, input: unknown): Updated {
     const definition = definitionOf(ref.resource);
     const parsed = parseObject(input, definition);
@@ -109,12 +109,17 @@ export class Registry {
     return { stored: this.#replace(ref, old, parsed, scope), created: false };
   }
 
-  /** Merge patch. A resourceVersion or uid in the patch is a precondition. */
+  /** Merge patch. A resourceVersion in the patch is a precondition; the uid cannot be patched. */
   patch(ref: ObjectRef, scope: WriteScope, patch: unknown): StoredObject {
     const old = this.get(ref);
     if (!isRecord(patch)) throw badRequest('a merge patch must be a JSON object');
-    const parsed = parseObject(mergePatch(old.object, patch), definitionOf(ref.resource));
+    const definition = definitionOf(ref.resource);
+    const parsed = parseObject(mergePatch(old.object, patch), definition);
     checkIdentity(ref, parsed);
+    const { uid } = parsed.metadata;
+    if (uid !== old.object.metadata.uid) {
+      throw invalid(definition, ref.name, 'metadata.uid', `Invalid value: "${uid ?? ''}": field is immutable`);
+    }
     return this.#replace(ref, old, parsed, scope);
   }
 

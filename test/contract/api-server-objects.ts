@@ -245,11 +245,14 @@ export const updateCases: Cases = (subject) => {
     expectFailure(await api.mergePatch(pods(pod), { spec: { nodeName: 'n1' } }), 422, 'Invalid');
   });
 
-  test('an update for an object of another uid is a conflict', async () => {
+  test('neither a patch nor an update reaches an object of another uid', async () => {
     const { api, pods, name, createPod } = subject();
     const pod = name('other-uid');
-    await createPod(pod);
-    const metadata = { uid: '00000000-0000-4000-8000-000000000000', labels: { late: 'yes' } };
-    expectFailure(await api.mergePatch(pods(pod), { metadata }), 409, 'Conflict');
+    const created = await createPod(pod);
+    const metadata = { name: pod, uid: '00000000-0000-4000-8000-000000000000', labels: { late: 'yes' } };
+    expectFailure(await api.mergePatch(pods(pod), { metadata }), 422, 'Invalid');
+    const spec = at(created.body, 'spec');
+    expectFailure(await api.call('PUT', pods(pod), { metadata, spec }), 409, 'Conflict');
+    expect((await api.get(pods(pod))).body).toEqual(created.body);
   });
 };
