@@ -114,9 +114,9 @@ function placedPod(ledger: Ledger, namespace: string, name: string): PodRecord |
 }
 
 interface Reporter {
-  onAnswer(pod: PodRecord, shape: Shape, failures: Int32Array, feasible: number): void;
-  onInvalid(pod: PodRecord, why: string): void;
-  onEnd(end: BindEnd, pod: PodRecord | undefined, nodeName: string, detail: string): void;
+  readonly onAnswer: (pod: PodRecord, shape: Shape, failures: Int32Array, feasible: number) => void;
+  readonly onInvalid: (pod: PodRecord, why: string) => void;
+  readonly onEnd: (end: BindEnd, pod: PodRecord | undefined, nodeName: string, detail: string) => void;
 }
 
 /** Turns what the verbs report into metrics and pod events. */
@@ -139,7 +139,9 @@ function createReporter({ metrics, events }: ApplicationPorts): Reporter {
       metrics.countBind(end);
       if (pod === undefined || end === 'repeated') return;
       const isBound = end === 'bound';
-      const message = isBound ? `placed on node ${nodeName}` : `binding to node ${nodeName} did not succeed: ${detail}`;
+      const message = isBound
+        ? `placed on ${detail} of node ${nodeName}`
+        : `binding to node ${nodeName} did not succeed: ${detail}`;
       events.publish({
         pod,
         type: isBound ? 'Normal' : 'Warning',

@@ -78,7 +78,8 @@ async function bindOnce(deps: BindDeps, target: Target): Promise<ExtenderBinding
     if (refusal !== undefined) throw new BindFailure('rejected', refusal);
     pod = await findPod(deps, target);
     const end = await bindPod(deps, target, pod);
-    deps.onEnd(end, pod, target.nodeName, '');
+    const indices = deps.engine.ledger.resident(target.uid)?.gpus.map(({ index }) => index) ?? [];
+    deps.onEnd(end, pod, target.nodeName, `GPU ${indices.join(', ')}`);
     return { Error: '' };
   } catch (error) {
     if (!(error instanceof BindFailure)) throw error;

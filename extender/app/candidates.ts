@@ -14,10 +14,11 @@ export class Candidates {
   /** Reads names, or the names of full nodes. False where the request carries neither. */
   read(args: ExtenderArgs, state: ClusterState): boolean {
     this.nodes = undefined;
-    if (Array.isArray(args.NodeNames)) this.names = args.NodeNames;
-    else if (Array.isArray(args.Nodes?.items)) {
-      this.nodes = args.Nodes.items;
-      this.names = args.Nodes.items.map((node) => node.metadata?.name ?? '');
+    const items = args.Nodes?.items ?? undefined;
+    if (args.NodeNames !== null && args.NodeNames !== undefined) this.names = args.NodeNames;
+    else if (items !== undefined) {
+      this.nodes = items;
+      this.names = items.map((node) => node.metadata?.name ?? '');
     } else return false;
     this.count = this.names.length;
     if (this.count > this.indices.length) this.indices = new Int32Array(this.count * 2);
