@@ -31,7 +31,9 @@ export async function readBody(request: IncomingMessage, maxBytes: number): Prom
   const mediaType = (request.headers['content-type'] ?? '').split(';')[0]?.trim().toLowerCase() ?? '';
   const parts: Buffer[] = [];
   let bytes = 0;
-  for await (const part of request) {
+  // A refusal must leave the connection open for its reply.
+  const stream: AsyncIterable<unknown> = request.iterator({ destroyOnReturn: false });
+  for await (const part of stream) {
     if (!Buffer.isBuffer(part)) throw badRequest('the body must be bytes');
     bytes += part.length;
     if (bytes > maxBytes) throw new ApiError(413, `the request body is larger than ${maxBytes} bytes`);

@@ -69,6 +69,8 @@ export class WatchStream {
 
   /** Sends what the client has not seen, as far as it keeps up. */
   pump(): void {
+    const behind = this.#waitingForClient && this.#position < this.#store.compacted;
+    if (behind && !this.#closed && !this.#frozen) this.cut();
     while (!this.#closed && !this.#frozen && !this.#waitingForClient) {
       const batch = this.#nextBatch();
       if (batch === '') return;
