@@ -147,7 +147,6 @@ class BuildSteps {
       GOPATH: join(this.#sources, '.go'),
       GOCACHE: join(this.#work, 'go-cache'),
       GO111MODULE: 'off',
-      GOLDFLAGS: '-s -w',
       CGO_ENABLED: '0',
       KUBE_GIT_VERSION: KUBERNETES_VERSION,
       KUBE_GIT_TREE_STATE: 'archive',

@@ -34,7 +34,7 @@ function runVitest(assets: string): Promise<number> {
   return new Promise((resolve, reject) => {
     const child = spawn(
       process.execPath,
-      [vitest, 'run', '--config', config, '--root', root, ...process.argv.slice(2)],
+      [vitest, 'run', '--config', config, '--root', root, '--configLoader', 'runner', ...process.argv.slice(2)],
       {
         cwd: root,
         stdio: 'inherit',
