@@ -1,7 +1,7 @@
 // Whatever is done to the objects, the connections and the history: once the server is left alone, what the reflector
 // has delivered equals what the server has. Random schedules over real HTTP; the seed makes a failure repeatable.
 
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { expect, it, vi } from 'vitest';
 
 import { EmbeddedApiServer } from '../../extender/embedded/api-server.ts';
@@ -22,7 +22,7 @@ const verb = fc.constantFrom('list' as const, 'watch' as const);
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 8, arbitrary: fc.record({ kind: fc.constantFrom('create', 'delete', 'change', 'finish'), pod }) },
   { weight: 4, arbitrary: fc.record({ kind: fc.constantFrom('cut', 'end', 'freeze', 'compact', 'relist') }) },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constant('let-through') }) },
+  { weight: 5, arbitrary: fc.record({ kind: fc.constant('let-through') }) },
   {
     weight: 2,
     arbitrary: fc.record({
@@ -99,16 +99,23 @@ async function follow(steps: readonly Step[], pageSize: number): Promise<void> {
       if (kind === 'feed-threw') threw.push(message);
     },
   });
+  const delivered = (): readonly string[] =>
+    [...feed.state.values()].map((item) => `${item.uid}@${item.version}`).sort();
+  // Or not, when a fault is in the way: then the next step comes upon a reflector that is behind.
+  const caughtUp = async (): Promise<void> => {
+    const isBehind = (): boolean => server.openWatches === 0 || delivered().join() !== livePods(server).join();
+    for (let round = 0; round < 200 && isBehind(); round++) await settled(1);
+  };
   try {
     for (const one of steps) {
       disturb(server, one);
       if (one.kind === 'relist') void reflector.relist();
-      if (one.kind === 'let-through') await settled(10);
+      if (one.kind === 'let-through') await caughtUp();
     }
     server.faults.clear();
     await vi.waitFor(
       () => {
-        expect([...feed.state.values()].map((item) => `${item.uid}@${item.version}`).sort()).toEqual(livePods(server));
+        expect(delivered()).toEqual(livePods(server));
       },
       { interval: 1, timeout: 5_000 },
     );
@@ -122,8 +129,11 @@ async function follow(steps: readonly Step[], pageSize: number): Promise<void> {
 }
 
 it('the delivered state equals the state of the server after any operations, disconnects and compactions', async () => {
-  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 40 }), fc.integer({ min: 1, max: 4 }), follow), {
-    numRuns: 120,
-    seed: 20_300_101,
-  });
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 60, size: 'max' }), fc.integer({ min: 1, max: 4 }), follow),
+    {
+      numRuns: 80,
+      seed: 20_300_101,
+    },
+  );
 });
