@@ -20,7 +20,8 @@ interface PodStep {
 }
 
 interface ServerStep {
-  readonly kind: 'compact' | 'cut' | 'end' | 'breathe';
+  /** `outage`: the connection is lost, and what is missed meanwhile is compacted away. */
+  readonly kind: 'compact' | 'cut' | 'end' | 'outage' | 'breathe';
 }
 
 type Step = PodStep | ServerStep;
@@ -29,12 +30,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   {
     weight: 5,
     arbitrary: fc.record({
-      kind: fc.constantFrom('create', 'label', 'bind', 'remove'),
+      kind: fc.constantFrom('create', 'create', 'label', 'label', 'bind', 'remove'),
       pod: fc.nat({ max: 7 }),
       value: fc.nat({ max: 3 }),
     }),
   },
-  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('compact', 'cut', 'end', 'breathe', 'breathe') }) },
+  { weight: 3, arbitrary: fc.record({ kind: fc.constantFrom('compact', 'cut', 'end', 'outage') }) },
+  { weight: 6, arbitrary: fc.constant({ kind: 'breathe' }) },
 );
 
 let server: EmbeddedApiServer;
@@ -71,7 +73,7 @@ class Follower {
     this.view.clear();
     let token = '';
     do {
-      const { status, body } = await api.get(`${PODS}?${SELECTED}&limit=2&continue=${token}`);
+      const { status, body } = await api.get(`${PODS}?${SELECTED}&limit=1&continue=${token}`);
       if (status === 410) {
         this.view.clear();
         token = '';
@@ -121,9 +123,11 @@ function keyOf(object: unknown): string {
 }
 
 async function disturb({ kind }: ServerStep): Promise<void> {
-  if (kind === 'compact') server.faults.compactHistory();
-  else if (kind === 'breathe') await api.get('/healthz');
-  else server.faults.closeWatches('pods', kind);
+  if (kind === 'breathe') await api.get('/healthz');
+  if (kind === 'cut' || kind === 'outage') server.faults.closeWatches('pods', 'cut');
+  if (kind === 'end') server.faults.closeWatches('pods', 'end');
+  if (kind === 'outage') server.cluster.create('configmaps', { metadata: { generateName: 'missed-' } });
+  if (kind === 'compact' || kind === 'outage') server.faults.compactHistory();
 }
 
 function change(namespace: string, { kind, pod: index, value }: PodStep): void {
@@ -143,7 +147,7 @@ function change(namespace: string, { kind, pod: index, value }: PodStep): void {
 
 test('a view built from list and watch equals the store after any history', async () => {
   await fc.assert(
-    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), async (steps) => {
+    fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 120 }), async (steps) => {
       const namespace = `round-${round++}`;
       const follower = new Follower();
       const following = follower.run();
@@ -160,6 +164,6 @@ test('a view built from list and watch equals the store after any history', asyn
         server.cluster.delete('pods', namespace, pod.metadata.name, { gracePeriodSeconds: 0 });
       }
     }),
-    { seed: 20_301, numRuns: 60 },
+    { seed: 20_301, numRuns: 80 },
   );
 });
