@@ -87,7 +87,7 @@ describe('online and batch work on one GPU', () => {
     expect(bench.reason({ name: 'online' }, 'n')).toBe('CoLocation');
   });
 
-  it.each([
+  it.each<[string, Omit<PodSketch, 'name'>]>([
     ['of several GPUs', { count: 2, slices: 2 }],
     ['of a gang', { slices: 1, labels: { 'scheduling.x-k8s.io/pod-group': 'g' } }],
   ])('never puts batch work %s beside online work, whichever comes first', (_, sketch) => {
