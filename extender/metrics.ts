@@ -73,7 +73,7 @@ type Recorders = Omit<Metrics, 'contentType' | 'render' | 'close'>;
 function defineVerbMetrics(registry: Registry): Recorders {
   const registers = [registry];
   const duration = new Histogram({
-    name: 'gpuloom_verb_byVerbseconds',
+    name: 'gpuloom_verb_duration_seconds',
     help: 'Time to decode, decide and encode one call of kube-scheduler, without the transfer of the body.',
     labelNames: ['verb'],
     buckets: VERB_BUCKETS_SECONDS,

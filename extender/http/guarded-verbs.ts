@@ -1,5 +1,5 @@
 // The verbs with their guards, shared by our own routes and the gpushare routes: decode and check what comes in, check and
-// encode what goes out, measure. Nothing here throws, and nothing here decides a status code beyond an encoding failure.
+// encode what goes out, measure. Nothing here throws, and nothing here chooses a status code.
 
 import { performance } from 'node:perf_hooks';
 import type { ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult } from '../app/extender-api.ts';
@@ -63,8 +63,8 @@ export function createGuardedVerbs(verbs: VerbSurface, observer: VerbObserver, l
       }
     },
     send: (reply, { verb, startedMillis, status, failed, body }) => {
-      const encoded = encode(body);
-      sendJson(reply, encoded === undefined ? 500 : status, encoded ?? '{"Error":"the answer could not be encoded"}');
+      const encoded = encode(body, verb, log);
+      sendJson(reply, status, encoded ?? '{"Error":"internal error: the answer could not be encoded"}');
       observer.verbAnswered(verb, (performance.now() - startedMillis) / 1000, failed || encoded === undefined);
     },
   };
@@ -76,11 +76,12 @@ function decode<T>(body: unknown, parse: (value: unknown) => Parsed<T>): Parsed<
   return decoded.kind === 'value' ? parse(decoded.value) : { kind: 'invalid', message: decoded.message };
 }
 
-function encode(body: unknown): string | undefined {
+/** Echoed Node objects are the caller's: nested deeply enough they exhaust the encoder's stack. */
+function encode(body: unknown, verb: VerbName, log: Logger): string | undefined {
   try {
     return JSON.stringify(body);
-  } catch {
-    // Echoed Node objects are the caller's; nested deeply enough they exhaust the encoder's stack.
+  } catch (error) {
+    log.error('An answer could not be encoded', { verb, error: messageOf(error) });
     return undefined;
   }
 }

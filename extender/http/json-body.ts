@@ -36,6 +36,10 @@ export function findFault(root: unknown, maxDepth: number): string | undefined {
     if (depth > maxDepth) return `the body is nested deeper than ${maxDepth} levels`;
     const next: object[] = [];
     for (const item of level) {
+      if (Array.isArray(item)) {
+        for (const child of item) if (isObject(child)) next.push(child);
+        continue;
+      }
       if (Object.hasOwn(item, '__proto__') || hasConstructorPrototype(item)) {
         return 'the body contains a key that would change object prototypes (__proto__ or constructor.prototype)';
       }
