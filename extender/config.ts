@@ -1,7 +1,7 @@
 // Turns flags, environment and file into one checked configuration, or into the complete list of what is wrong with them.
 // A pure function of its inputs: it reads no process state and exits nowhere. Precedence: flag, environment, file, default.
 
-import { checkCombinations, isLoopback, parseAddress } from './config/checks.ts';
+import { checkCombinations, parseAddress } from './config/checks.ts';
 import type { Address } from './config/checks.ts';
 import { checkOptions, CONFIG_ENV, listOptions } from './config/options.ts';
 import type { CoLocationLimits, OptionFault, OptionSpec, OptionValues } from './config/options.ts';
@@ -242,9 +242,4 @@ function render(settings: ReadonlyMap<string, Setting>, specs: readonly OptionSp
     return `${path}: ${value}  # ${origin}`;
   });
   return `${lines.join('\n')}\n`;
-}
-
-/** True when only this machine can reach the verbs listener. */
-export function listensLocally(config: ExtenderConfig): boolean {
-  return isLoopback(config.listen.host);
 }
