@@ -20,7 +20,6 @@ interface Account extends ClusterUser {
 const BUILT_IN_USERS: readonly ClusterUser[] = [
   { name: 'admin', groups: ['system:masters'] },
   { name: 'system:kube-scheduler' },
-  { name: 'system:kube-controller-manager' },
 ];
 
 /** The user that a pod's service account is to the API server. */

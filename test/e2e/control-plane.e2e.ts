@@ -8,7 +8,7 @@ import { serviceAccountUser } from './accounts.ts';
 import { ApiError } from './api.ts';
 import { requireBinaries } from './binaries.ts';
 import type { LiveNode, LivePod } from './cluster.ts';
-import { createNodes, createPods, podsPath, untilBound } from './cluster.ts';
+import { createNamespace, createNodes, createPods, podsPath, untilBound } from './cluster.ts';
 import type { ControlPlane } from './control-plane.ts';
 import { startControlPlane } from './control-plane.ts';
 import { applyManifests } from './manifests.ts';
@@ -102,6 +102,23 @@ describe('a control plane of real programs on loopback', () => {
     const allowed = await eventually(() => outsider.list('/api/v1/nodes').then(Boolean, () => false), 10_000);
     expect(allowed).toBe(true);
     await expect(outsider.delete('/api/v1/nodes/node-0')).rejects.toThrow('cannot delete resource "nodes"');
+  });
+
+  test('runs single controllers of the controller manager when asked', async () => {
+    await createNamespace(plane.admin, 'to-empty');
+    await createPods(plane.admin, [{ name: 'inside', namespace: 'to-empty' }]);
+    await plane.admin.delete('/api/v1/namespaces/to-empty');
+    const manager = await plane.startControllerManager(['namespace']);
+    const gone = await eventually(
+      () =>
+        plane.admin.get('/api/v1/namespaces/to-empty').then(
+          () => false,
+          (cause) => cause instanceof ApiError && cause.status === 404,
+        ),
+      60_000,
+    );
+    expect(gone).toBe(true);
+    await manager.stop();
   });
 
   test('keeps its data over a crash of the API server, on the same address', async () => {

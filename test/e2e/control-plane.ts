@@ -23,7 +23,7 @@ import { prepareSchedulerConfig } from './scheduler-config.ts';
 
 export interface ControlPlaneOptions {
   readonly binaries: KubernetesBinaries;
-  /** Users beside `admin`, `system:kube-scheduler` and `system:kube-controller-manager`; RBAC decides what they may do. */
+  /** Users beside `admin` and `system:kube-scheduler`; RBAC decides what they may do. */
   readonly users?: readonly ClusterUser[];
   /** Record the writes to pods, read with `auditedWrites`. */
   readonly auditLog?: boolean;
@@ -185,11 +185,11 @@ export class ControlPlane {
     const [securePort = 0] = await freePorts(1);
     const folder = join(this.dir, 'kube-controller-manager');
     const manager = await this.#run('kube-controller-manager', this.#options.binaries.kubeControllerManager, [
-      `--kubeconfig=${this.kubeconfig('system:kube-controller-manager')}`,
+      // As the administrator: each controller's own account would need the whole token machinery.
+      `--kubeconfig=${this.kubeconfig('admin')}`,
       `--controllers=${controllers.join(',')}`,
       `--service-account-private-key-file=${join(this.dir, 'sa.key')}`,
       '--leader-elect=false',
-      '--use-service-account-credentials=false',
       // Older versions also open a plain-text port on all addresses unless told not to.
       ...(this.#minor < 24 ? ['--port=0'] : []),
       ...servingArgs(securePort, folder),

@@ -21,6 +21,8 @@ export interface StopOptions {
   readonly graceMillis: number;
 }
 
+const LINE_LIMIT = 400;
+
 /** One child process, from its start to its end. */
 export class ManagedProcess {
   readonly name: string;
@@ -83,8 +85,11 @@ export class ManagedProcess {
 
   async logTail(lines = 20): Promise<string> {
     const text = await readFile(this.logFile, 'utf8');
-    const tail = text.trimEnd().split('\n').slice(-lines).join('\n');
-    return `--- last lines of ${this.name} (${this.#end === undefined ? 'running' : `ended: ${this.#end}`}) ---\n${tail}`;
+    const tail = text.trimEnd().split('\n').slice(-lines);
+    const shortened = tail
+      .map((line) => (line.length > LINE_LIMIT ? `${line.slice(0, LINE_LIMIT)} …` : line))
+      .join('\n');
+    return `--- last lines of ${this.name} (${this.#end === undefined ? 'running' : `ended: ${this.#end}`}) ---\n${shortened}`;
   }
 
   /** Waits until `probe` says yes; rejects with the log's end when the process dies or the time is up. */
