@@ -109,7 +109,8 @@ const schema = Type.Object({
     }),
   ),
   bindTimeoutMillis: integer(100, 60_000, 3_000, 'how long one Binding call may take', MILLIS),
-  staleAfterMillis: integer(1_000, 3_600_000, 60_000, 'silence of a watch after which verbs answer an error', MILLIS),
+  // API servers send a bookmark about once a minute, and a silent stream is replaced after a little over two.
+  staleAfterMillis: integer(1_000, 3_600_000, 180_000, 'silence of a watch after which verbs answer an error', MILLIS),
   reservationHoldMillis: integer(
     1_000,
     3_600_000,

@@ -12,31 +12,40 @@ export interface Difference {
   readonly rebuilt: number;
 }
 
-/** A new ledger from the same nodes and pods, in name order so that no arrival order can leave a trace. */
-export function rebuild(ledger: Ledger): Ledger {
+/**
+ * A new ledger from the same nodes and pods, in name order so that no arrival order can leave a trace.
+ * With `only`, of one node and the pods on it.
+ */
+export function rebuild(ledger: Ledger, only?: string): Ledger {
   const fresh = new Ledger(new ClusterState());
-  const nodes = [...ledger.nodes()].sort((a, b) => (a.name < b.name ? -1 : 1));
-  for (const node of nodes) {
+  const nodes = [...(only === undefined ? ledger.nodes() : [ledger.node(only)])].filter((node) => node !== undefined);
+  for (const node of nodes.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     fresh.upsertNode(node);
     fresh.markUnhealthy(node.name, ledger.markedUnhealthy(node.name));
   }
-  const residents = [...ledger.residents()].sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  for (const resident of residents) fresh.adopt(resident);
+  const residents = [...(only === undefined ? ledger.residents() : ledger.residentsOf(only))];
+  for (const resident of residents.sort((a, b) => (a.uid < b.uid ? -1 : 1))) fresh.adopt(resident);
   return fresh;
 }
 
 /** Every difference between a ledger's columns and those of its rebuild. Empty where there is no drift. */
 export function drift(ledger: Ledger, rebuilt: Ledger = rebuild(ledger)): readonly Difference[] {
+  return [...ledger.nodes()].flatMap(({ name }) => nodeDifferences(ledger, rebuilt, name));
+}
+
+/** The same for one node, cheap enough to go round the cluster while verbs are being answered. */
+export function driftOfNode(ledger: Ledger, name: string): readonly Difference[] {
+  return nodeDifferences(ledger, rebuild(ledger, name), name);
+}
+
+function nodeDifferences(ledger: Ledger, rebuilt: Ledger, name: string): Difference[] {
   const differences: Difference[] = [];
-  for (const { name } of ledger.nodes()) {
-    const a = columns(ledger.state, name);
-    const b = columns(rebuilt.state, name);
-    for (const [column, value] of a) {
-      const other = b.get(column);
-      if (value === other) continue;
-      const [gpu = '', of = ''] = column.split(' ');
-      differences.push({ node: name, gpu, column: of, ledger: value, rebuilt: other ?? Number.NaN });
-    }
+  const other = columns(rebuilt.state, name);
+  for (const [column, value] of columns(ledger.state, name)) {
+    const rebuiltValue = other.get(column) ?? Number.NaN;
+    if (value === rebuiltValue) continue;
+    const [gpu = '', of = ''] = column.split(' ');
+    differences.push({ node: name, gpu, column: of, ledger: value, rebuilt: rebuiltValue });
   }
   return differences;
 }
