@@ -4,6 +4,7 @@ import type { Application } from './app/application.ts';
 import type { Clock } from './app/ports.ts';
 import { unhealthyList } from './app/unhealthy-list.ts';
 import { nodeRecord, podRecord } from './core/records.ts';
+import { RequestPool } from './core/request-pool.ts';
 import { GPUSHARE_CONFIGMAP_PREFIX, type Profile } from './core/resources.ts';
 import type { Delays } from './kube/delays.ts';
 import { startConfigMapFeed, startNodeFeed, startPodFeed } from './kube/feeds.ts';
@@ -52,10 +53,11 @@ export function startFeeds({ api, app, profile, clock, delays, log }: FeedsOptio
       ...(key === undefined ? {} : { pod: key }),
     });
   };
+  const pool = new RequestPool();
   const common = { api, clock, delays, report };
   const reflectors = new Map<string, Reflector>([
     ['nodes', startNodeFeed({ ...common, feed: app.feeds.nodes, project: nodeRecord })],
-    ['pods', startPodFeed({ ...common, feed: app.feeds.pods, project: (pod) => podRecord(pod, profile) })],
+    ['pods', startPodFeed({ ...common, feed: app.feeds.pods, project: (pod) => podRecord(pod, profile, pool) })],
   ]);
   if (profile.name === 'gpushare') {
     const where = { namespace: GPUSHARE_NAMESPACE, namePrefix: GPUSHARE_CONFIGMAP_PREFIX };

@@ -30,22 +30,22 @@ export interface LeadershipOptions {
   readonly name: string;
   readonly identity: string | undefined;
   readonly log: Logger;
-  /** Takes fresh lists; resolves false when they could not be had. */
+  /** Takes fresh lists; resolves false when they could not be had. Never rejects. */
   readonly relist: () => Promise<boolean>;
 }
 
 export function electLeader({ log, relist, identity, name, ...options }: LeadershipOptions): Leadership {
   let caughtUpEpoch: number | undefined;
+  const catchUp = async (epoch: number): Promise<void> => {
+    if (await relist()) caughtUpEpoch = epoch;
+  };
   const election = startLeaderElection({
     ...options,
     name,
     identity: `${identity ?? hostname()}_${randomUUID().slice(0, 8)}`,
     onAcquired: (epoch) => {
       log.info('This replica leads now; taking fresh lists', { lease: name, generation: epoch });
-      const done = (isComplete: boolean): void => {
-        if (isComplete) caughtUpEpoch = epoch;
-      };
-      relist().then(done, (error: unknown) => log.error('Taking fresh lists failed', { error }));
+      void catchUp(epoch);
     },
     onLost: (epoch, why) => log.warn('This replica no longer leads', { lease: name, generation: epoch, detail: why }),
     report: (message) => log.warn('The lease had trouble', { lease: name, detail: message }),

@@ -3,18 +3,19 @@
 import { decodeClaim } from './allocation-codec.ts';
 import { decodeInventory, MAX_GPUS_PER_NODE } from './inventory-codec.ts';
 import type { NodeManifest, PodManifest, StringMap } from './manifest.ts';
-import type { Gpu, NodeGpus, NodeRecord, PodRecord } from './model.ts';
+import type { Gpu, GpuDemand, NodeGpus, NodeRecord, PodRecord } from './model.ts';
 import { cpuMilli, memoryMiB, parseCount } from './quantity.ts';
 import { gpuDemand, hostRequest } from './request.ts';
+import type { RequestPool } from './request-pool.ts';
 import { GPUSHARE_NODE_RESOURCES, INVENTORY_ANNOTATION, type Profile } from './resources.ts';
 
 const NO_LABELS: StringMap = {};
 
-/** A pod as the ledger keeps it, or undefined where the object has no identity. */
-export function podRecord(pod: PodManifest, profile: Profile): PodRecord | undefined {
+/** A pod as the ledger keeps it, or undefined where the object has no identity. A `pool` shares equal requests. */
+export function podRecord(pod: PodManifest, profile: Profile, pool?: RequestPool): PodRecord | undefined {
   const { uid, name, namespace, labels, annotations, deletionTimestamp } = pod.metadata ?? {};
   if (uid === undefined || uid === '' || name === undefined) return undefined;
-  const demand = gpuDemand(pod, profile);
+  const demand = pooled(gpuDemand(pod, profile), pool);
   const phase = pod.status?.phase;
   return {
     uid,
@@ -23,11 +24,17 @@ export function podRecord(pod: PodManifest, profile: Profile): PodRecord | undef
     nodeName: pod.spec?.nodeName ?? '',
     terminal: phase === 'Succeeded' || phase === 'Failed',
     deleting: deletionTimestamp !== undefined,
-    labels: demand.kind === 'none' ? NO_LABELS : (labels ?? NO_LABELS),
+    labels: demand.kind === 'none' || labels === undefined ? NO_LABELS : (pool?.labels(labels) ?? labels),
     host: demand.kind === 'request' ? demand.request.host : hostRequest(pod),
     demand,
     claim: demand.kind === 'none' ? { kind: 'none' } : decodeClaim(annotations ?? NO_LABELS),
   };
+}
+
+function pooled(demand: GpuDemand, pool: RequestPool | undefined): GpuDemand {
+  return demand.kind === 'request' && pool !== undefined
+    ? { kind: 'request', request: pool.request(demand.request) }
+    : demand;
 }
 
 /** A node as the ledger keeps it, or undefined where the object has no identity. */

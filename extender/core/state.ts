@@ -60,6 +60,11 @@ export class ClusterState {
     return this.#indexByName.get(nodeName);
   }
 
+  /** Whether the index belongs to a node at the moment; the names of removed nodes stay until the index is reused. */
+  isPresent(index: number): boolean {
+    return this.nodeKind[index] !== NODE_ABSENT;
+  }
+
   get nodeTotal(): number {
     return this.#indexByName.size;
   }

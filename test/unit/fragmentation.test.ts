@@ -1,6 +1,7 @@
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Engine } from '../../extender/core/engine.ts';
-import { fragmentedMilli, NodeSketch } from '../../extender/core/fragmentation.ts';
+import { FragmentationMeter } from '../../extender/core/fragmentation.ts';
 import { Ledger } from '../../extender/core/ledger.ts';
 import { Mix, mixClassOf, MixLearner, typicalMix, type MixClass } from '../../extender/core/mix.ts';
 import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
@@ -27,9 +28,9 @@ function measure(
   taken.forEach((slices, at) => {
     state.gpuFree[at] = (state.gpuFree[at] ?? 0) - slices;
   });
-  const sketch = new NodeSketch();
-  sketch.read(state, 0, mix);
-  return fragmentedMilli(sketch, mix, state);
+  const meter = new FragmentationMeter();
+  meter.read(state, 0, mix);
+  return meter.measure();
 }
 
 function classOf(slicesPerGpu: number, gpuCount = 1, cpuMilli = 1000, constraintId = 0, corePerGpu = 0): MixClass {
@@ -64,9 +65,9 @@ describe('the fragmentation of a node', () => {
     );
     const onlyT4 = state.models.constraintId({ allow: ['T4'], deny: [] });
     const mix = new Mix(1, [classOf(500, 1, 1000, onlyT4)], [1]);
-    const sketch = new NodeSketch();
-    sketch.read(state, 0, mix);
-    expect(fragmentedMilli(sketch, mix, state)).toBe(1000);
+    const meter = new FragmentationMeter();
+    meter.read(state, 0, mix);
+    expect(meter.measure()).toBe(1000);
   });
 
   it('measures GPUs of unequal size each as one GPU', () => {
@@ -77,6 +78,50 @@ describe('the fragmentation of a node', () => {
     const classes = [classOf(10, 1, 1000, 0, 50)];
     // Memory is gone, compute is not: half of the GPU's worth is idle, and none of it is usable.
     expect(measure([{ slices: 16 }], [16], '8', classes)).toBe(500);
+  });
+});
+
+describe('trying a pod on one GPU', () => {
+  it('gives what measuring the node afresh with the pod on it gives', () => {
+    const sizes = fc.array(fc.record({ slices: fc.constantFrom(16, 24, 80), model: fc.constantFrom('T4', 'A100') }), {
+      minLength: 1,
+      maxLength: 6,
+    });
+    const rows = fc.array(
+      fc.record({
+        slices: fc.integer({ min: 0, max: 24 }),
+        count: fc.constantFrom(1, 2),
+        core: fc.constantFrom(0, 0, 30),
+        cpu: fc.constantFrom(1000, 4000),
+        onlyT4: fc.boolean(),
+      }),
+      { minLength: 1, maxLength: 6 },
+    );
+    fc.assert(
+      fc.property(sizes, rows, fc.array(fc.nat(12)), fc.nat(100), (gpus, classes, taken, at) => {
+        const state = new ClusterState();
+        new Ledger(state).upsertNode(node({ name: 'n', gpus, cpu: '6' }));
+        taken.slice(0, gpus.length).forEach((slices, gpu) => (state.gpuFree[gpu] = (state.gpuFree[gpu] ?? 0) - slices));
+        const t4 = state.models.constraintId({ allow: ['T4'], deny: [] });
+        const free = state.models.constraintId({ allow: [], deny: [] });
+        const mixClasses = classes.map(({ slices, count, core, cpu, onlyT4 }) =>
+          classOf(slices, count, cpu, onlyT4 ? t4 : free, core),
+        );
+        const mix = new Mix(
+          1,
+          mixClasses,
+          mixClasses.map(() => 1 / mixClasses.length),
+        );
+        const gpu = at % gpus.length;
+        const meter = new FragmentationMeter();
+        meter.read(state, 0, mix);
+        meter.measure();
+        const tried = meter.afterOn(gpu, 3, 20, 3000);
+        meter.take(gpu, 3, 20);
+        expect(tried).toBeCloseTo(meter.measure(3000), 6);
+      }),
+      { numRuns: 300, seed: 5 },
+    );
   });
 });
 

@@ -2,32 +2,28 @@
 // Score and choice of GPU after FGD (USENIX ATC'23, section 4.2) and its artifact; the cut to an integer 0..100 is part
 // of the policy: with the uncut value it allocates less.
 
-import { fragmentedMilli, NodeSketch } from '../fragmentation.ts';
+import { FragmentationMeter } from '../fragmentation.ts';
 import type { FitScratch } from '../fit.ts';
-import { MAX_GPUS_PER_NODE } from '../inventory-codec.ts';
-import type { Mix } from '../mix.ts';
-import { Mix as MixTable } from '../mix.ts';
+import { Mix } from '../mix.ts';
 import type { PodRequest } from '../model.ts';
 import type { Shape } from '../shape.ts';
-import type { ClusterState } from '../state.ts';
 import { chooseSmallest, type Choice, type PlacementPolicy } from './policy.ts';
 
 /** The policy over whatever mix `currentMix` gives at the moment of the call. */
 export function fragmentation(currentMix: () => Mix): PlacementPolicy {
-  const sketch = new NodeSketch();
-  const keys = new Float64Array(MAX_GPUS_PER_NODE);
+  const meter = new FragmentationMeter();
   return {
     name: 'fragmentation',
     termNames: ['fragmentedBeforeMilli', 'fragmentedAfterMilli'],
     version: () => currentMix().version,
     place(state, node, shape, fitted, choice) {
       const learned = currentMix();
-      const mix = learned.length > 0 ? learned : mixOfOne(shape);
-      sketch.read(state, node, mix);
-      const before = fragmentedMilli(sketch, mix, state);
-      sketch.cpuFreeMilli -= shape.request.host.cpuMilli;
-      if (shape.request.gpuCount === 1) return placeOne(state, shape.request, mix, sketch, fitted, before, choice);
-      return placeSeveral(state, shape.request, mix, sketch, fitted, before, keys, choice);
+      meter.read(state, node, learned.length > 0 ? learned : mixOfOne(shape));
+      const before = meter.measure();
+      choice.terms[0] = before;
+      return shape.request.gpuCount === 1
+        ? placeOne(meter, shape.request, fitted, before, choice)
+        : placeSeveral(meter, shape.request, fitted, before, choice);
     },
   };
 }
@@ -35,30 +31,26 @@ export function fragmentation(currentMix: () => Mix): PlacementPolicy {
 /** Before anything has been learned the request itself is all that is typical. */
 function mixOfOne({ request, constraintId }: Shape): Mix {
   const { gpuCount, slicesPerGpu, corePerGpu, host } = request;
-  return new MixTable(0, [{ cpuMilli: host.cpuMilli, slicesPerGpu, corePerGpu, gpuCount, constraintId }], [1]);
+  return new Mix(0, [{ cpuMilli: host.cpuMilli, slicesPerGpu, corePerGpu, gpuCount, constraintId }], [1]);
 }
 
 function placeOne(
-  state: ClusterState,
+  meter: FragmentationMeter,
   request: PodRequest,
-  mix: Mix,
-  sketch: NodeSketch,
   fitted: FitScratch,
   before: number,
   choice: Choice,
 ): number {
+  const { slicesPerGpu, corePerGpu, host } = request;
   let bestScore = -1;
   for (let each = 0; each < fitted.candidateCount; each++) {
+    if (hasTwin(meter, fitted, each)) continue;
     const gpu = fitted.candidates[each] ?? 0;
-    if (hasTwin(sketch, fitted, each)) continue;
-    sketch.take(gpu, request.slicesPerGpu, request.corePerGpu, mix);
-    const after = fragmentedMilli(sketch, mix, state);
-    sketch.take(gpu, -request.slicesPerGpu, -request.corePerGpu, mix);
+    const after = meter.afterOn(gpu, slicesPerGpu, corePerGpu, host.cpuMilli);
     const score = gradientScore(before - after);
     if (score <= bestScore) continue;
     bestScore = score;
     choice.gpus[0] = gpu;
-    choice.terms[0] = before;
     choice.terms[1] = after;
   }
   choice.count = 1;
@@ -67,22 +59,17 @@ function placeOne(
 
 /** Several GPUs: the tightest that fit, lowest position among equals. No GPUs: only CPU is taken. */
 function placeSeveral(
-  state: ClusterState,
+  meter: FragmentationMeter,
   request: PodRequest,
-  mix: Mix,
-  sketch: NodeSketch,
   fitted: FitScratch,
   before: number,
-  keys: Float64Array,
   choice: Choice,
 ): number {
-  for (let each = 0; each < sketch.gpus; each++) keys[each] = sketch.idle[each] ?? 0;
-  chooseSmallest(fitted, keys, request.gpuCount, choice);
+  chooseSmallest(fitted, meter.idle, request.gpuCount, choice);
   for (let each = 0; each < choice.count; each++) {
-    sketch.take(choice.gpus[each] ?? 0, request.slicesPerGpu, request.corePerGpu, mix);
+    meter.take(choice.gpus[each] ?? 0, request.slicesPerGpu, request.corePerGpu);
   }
-  const after = fragmentedMilli(sketch, mix, state);
-  choice.terms[0] = before;
+  const after = meter.measure(request.host.cpuMilli);
   choice.terms[1] = after;
   return gradientScore(before - after);
 }
@@ -92,8 +79,7 @@ function gradientScore(gainMilli: number): number {
 }
 
 /** Whether an earlier candidate is in the same state, so that trying this one cannot give another score. */
-function hasTwin(sketch: NodeSketch, fitted: FitScratch, each: number): boolean {
-  const { free, core, model, milliPerSlice } = sketch;
+function hasTwin({ free, core, model, milliPerSlice }: FragmentationMeter, fitted: FitScratch, each: number): boolean {
   const gpu = fitted.candidates[each] ?? 0;
   for (let earlier = 0; earlier < each; earlier++) {
     const other = fitted.candidates[earlier] ?? 0;

@@ -1,0 +1,22 @@
+// npm run bench -- [extender|scheduler]: measurements, each beside a floor or a peer of the same run.
+
+import { benchExtender } from './extender.ts';
+import { benchThroughput } from './throughput.ts';
+
+const progress = (text: string): void => {
+  process.stderr.write(`${text}\n`);
+};
+
+const benches: Readonly<Record<string, () => Promise<string>>> = {
+  extender: async () => `${await benchExtender(progress)}\n\n${await benchThroughput(progress)}`,
+  latency: () => benchExtender(progress),
+  throughput: () => benchThroughput(progress),
+};
+
+const [name = 'extender'] = process.argv.slice(2);
+const bench = Object.hasOwn(benches, name) ? benches[name] : undefined;
+if (bench === undefined) {
+  process.stderr.write(`unknown benchmark "${name}"; there are ${Object.keys(benches).join(', ')}\n`);
+  process.exit(2);
+}
+process.stdout.write(`${await bench()}\n`);
