@@ -13,8 +13,9 @@ export interface ExtenderArgs {
 export interface ExtenderFilterResult {
   readonly Nodes: { readonly items: readonly NodeManifest[] } | null;
   readonly NodeNames: readonly string[] | null;
+  /** Every refused node: kube-scheduler before 1.21 reads no other map. */
   readonly FailedNodes: Readonly<Record<string, string>>;
-  /** Nodes that no preemption could make feasible. */
+  /** Of these, the ones that no preemption could make feasible. Where both name a node, this map wins (1.21 on). */
   readonly FailedAndUnresolvableNodes: Readonly<Record<string, string>>;
   readonly Error: string;
 }

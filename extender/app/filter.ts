@@ -75,7 +75,10 @@ function narrowed(engine: Engine, candidates: Candidates, verdicts: ShapeVerdict
   return best.ranked().map((node) => state.nodeNames[node] ?? '');
 }
 
-/** Every feasible node, and a reason for each of the others. */
+/**
+ * Every feasible node, and a reason for each of the others. Unresolvable ones are in both maps: kube-scheduler before
+ * 1.21 reads FailedNodes only and would show the pod no reason at all; later ones let the other map win.
+ */
 function listed(deps: FilterDeps, candidates: Candidates, shape: Shape, verdicts: ShapeVerdicts): ExtenderFilterResult {
   const fitting: string[] = [];
   const failed = emptyMap();
@@ -85,9 +88,13 @@ function listed(deps: FilterDeps, candidates: Candidates, shape: Shape, verdicts
     const node = candidates.indices[each] ?? -1;
     const name = candidates.names[each] ?? '';
     const reason = node < 0 ? REASON.nodeUnknown : (verdicts.reasons[node] ?? FITS);
-    if (reason === FITS) fitting.push(name);
-    else if (isResolvable(reason)) failed[name] = textOf(reason, name);
-    else unresolvable[name] = textOf(reason, name);
+    if (reason === FITS) {
+      fitting.push(name);
+      continue;
+    }
+    const text = textOf(reason, name);
+    failed[name] = text;
+    if (!isResolvable(reason)) unresolvable[name] = text;
   }
   return answer(candidates, fitting, failed, unresolvable);
 }
@@ -95,7 +102,7 @@ function listed(deps: FilterDeps, candidates: Candidates, shape: Shape, verdicts
 function refuseEverywhere(candidates: Candidates, why: string): ExtenderFilterResult {
   const unresolvable = emptyMap();
   for (const name of candidates.names) unresolvable[name] = why;
-  return answer(candidates, [], {}, unresolvable);
+  return answer(candidates, [], unresolvable, unresolvable);
 }
 
 /** In the form of the question: names for names, full nodes for full nodes. */
