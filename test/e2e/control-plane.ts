@@ -44,7 +44,10 @@ export interface RunningProgram {
   freeze(): void;
   thaw(): void;
   logTail(lines?: number): Promise<string>;
+  /** Asks it to end (SIGTERM) and waits; kills it when it takes too long. */
   stop(): Promise<void>;
+  /** Ends it at once, as a crash would (SIGKILL). */
+  kill(): Promise<void>;
 }
 
 interface Ports {
@@ -233,6 +236,10 @@ export class ControlPlane {
       logTail: (lines) => managed.logTail(lines),
       stop: async () => {
         await managed.stop({ graceMillis: 3_000 });
+        this.#processes.delete(managed);
+      },
+      kill: async () => {
+        await managed.stop({ graceMillis: 0 });
         this.#processes.delete(managed);
       },
     };

@@ -1,0 +1,32 @@
+// What an operator installs for gpuloom, as shipped: namespace, roles, scheduler configuration. Tests run the extender as
+// the service account that the shipped roles name, so that what the roles leave out shows.
+
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+import { serviceAccountUser } from './accounts.ts';
+import type { ClusterUser } from './accounts.ts';
+import type { ControlPlane } from './control-plane.ts';
+import { applyManifests } from './manifests.ts';
+
+export const EXTENDER_USER: ClusterUser = serviceAccountUser('gpuloom-system', 'gpuloom-extender');
+
+const DEPLOY = join(import.meta.dirname, '../../deploy');
+const ROLES = ['base/namespace.yaml', 'base/rbac.yaml'];
+const GPUSHARE_ROLES = ['overlays/gpushare/rbac.yaml'];
+
+/** The shipped scheduler configuration for this Kubernetes. */
+export function schedulerConfigFile({ minor }: ControlPlane): string {
+  return join(DEPLOY, 'scheduler', minor < 25 ? 'kube-scheduler-v1beta1.yaml' : 'kube-scheduler-v1.yaml');
+}
+
+export const GPUSHARE_SCHEDULER_CONFIG_FILE: string = join(DEPLOY, 'scheduler/gpushare-v1.yaml');
+
+/** Creates the namespace and everything that says what the extender may do. */
+export async function installRoles(
+  { admin }: ControlPlane,
+  profile: 'gpuloom' | 'gpushare' = 'gpuloom',
+): Promise<void> {
+  const files = profile === 'gpuloom' ? ROLES : [...ROLES, ...GPUSHARE_ROLES];
+  for (const file of files) await applyManifests(admin, await readFile(join(DEPLOY, 'kustomize', file), 'utf8'));
+}
