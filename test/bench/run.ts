@@ -1,6 +1,7 @@
-// npm run bench -- [extender|scheduler]: measurements, each beside a floor or a peer of the same run.
+// npm run bench -- [extender|latency|throughput|scheduler]: measurements, each beside a floor or a peer of the same run.
 
 import { benchExtender } from './extender.ts';
+import { benchRealScheduler } from './real-scheduler.ts';
 import { benchThroughput } from './throughput.ts';
 
 const progress = (text: string): void => {
@@ -10,6 +11,7 @@ const progress = (text: string): void => {
 const benches: Readonly<Record<string, () => Promise<string>>> = {
   extender: async () => `${await benchExtender(progress)}\n\n${await benchThroughput(progress)}`,
   latency: () => benchExtender(progress),
+  scheduler: () => benchRealScheduler(progress),
   throughput: () => benchThroughput(progress),
 };
 

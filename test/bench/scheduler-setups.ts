@@ -29,7 +29,6 @@ export interface ExtenderSetup {
   readonly ready: { readonly listener: keyof ExtenderPorts; readonly path: string };
   /** Path before the verbs, such as `/v1`. */
   readonly prefix: string;
-  readonly preemptVerb?: string;
 }
 
 export interface ExtenderPorts {
@@ -72,7 +71,7 @@ export function yesSetup(narrow: number): SchedulerSetup {
 
 export function gpuloomSetup(narrow: number): SchedulerSetup {
   return extenderSetup({
-    name: `gpuloom, ${narrow} names`,
+    name: narrow === 0 ? 'gpuloom, no narrowing' : `gpuloom, narrow ${narrow}`,
     args: (plane, ports) => [
       join(TEST_DIR, '../extender/main.ts'),
       `--kubeconfig=${plane.kubeconfig('admin')}`,
@@ -83,7 +82,6 @@ export function gpuloomSetup(narrow: number): SchedulerSetup {
     ],
     ready: { listener: 'ops', path: '/readyz' },
     prefix: '/v1',
-    preemptVerb: 'preempt',
   });
 }
 
@@ -110,8 +108,7 @@ function stanza(options: ExtenderSetup, port: number): Record<string, unknown> {
     filterVerb: 'filter',
     prioritizeVerb: 'prioritize',
     bindVerb: 'bind',
-    ...(options.preemptVerb === undefined ? {} : { preemptVerb: options.preemptVerb }),
-    weight: 1,
+    weight: 100,
     httpTimeout: '10s',
     nodeCacheCapable: true,
     managedResources: [
