@@ -1,4 +1,8 @@
+import { join } from 'node:path';
+
 import { defineConfig } from 'vitest/config';
+
+const results = process.env['GPULOOM_TEST_RESULTS'];
 
 // oxlint-disable-next-line import/no-default-export -- vitest reads the default export.
 export default defineConfig({
@@ -10,5 +14,7 @@ export default defineConfig({
     // One control plane at a time; processes, because the children end with the thread that started them.
     pool: 'forks',
     fileParallelism: false,
+    reporters: results === undefined ? ['default'] : ['default', 'json'],
+    ...(results === undefined ? {} : { outputFile: { json: join(results, 'e2e.json') } }),
   },
 });
