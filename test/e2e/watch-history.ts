@@ -23,6 +23,8 @@ export class WatchHistory {
   readonly #present = new Map<string, LivePod>();
   /** Highest resource version seen; the real API server's are numbers of one sequence. */
   #latest = 0;
+  /** Settled, and replaced, by every sighting. */
+  #change = Promise.withResolvers<void>();
   #running: Promise<void> = Promise.resolve();
 
   private constructor(api: ApiClient) {
@@ -50,8 +52,12 @@ export class WatchHistory {
   }
 
   async untilBound(count: number, timeoutMillis: number): Promise<void> {
-    if (await eventually(() => Promise.resolve(this.bound >= count), timeoutMillis)) return;
-    throw new Error(`${this.bound} pods were bound within ${timeoutMillis} ms, expected ${count}`);
+    const timeout = AbortSignal.timeout(timeoutMillis);
+    const late = new Promise((resolve) => timeout.addEventListener('abort', resolve, { once: true }));
+    while (this.bound < count) {
+      if (timeout.aborted) throw new Error(`${this.bound} pods were bound in ${timeoutMillis} ms, expected ${count}`);
+      await Promise.race([this.#change.promise, late]);
+    }
   }
 
   /** Ends the recording once it has everything up to now. */
@@ -97,6 +103,8 @@ export class WatchHistory {
     this.#latest = Math.max(this.#latest, versionOf(sighting.pod));
     if (sighting.kind === 'gone') this.#present.delete(uid);
     else this.#present.set(uid, sighting.pod);
+    this.#change.resolve();
+    this.#change = Promise.withResolvers();
   }
 }
 
