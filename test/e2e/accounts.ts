@@ -9,11 +9,14 @@ import { stringify } from 'yaml';
 
 export interface ClusterUser {
   readonly name: string;
+  /** Tells accounts of one name apart, for tokens and in the audit log; the name where it is not given. */
+  readonly uid?: string;
   /** Beside `system:authenticated`, which every user has. */
   readonly groups?: readonly string[];
 }
 
 interface Account extends ClusterUser {
+  readonly uid: string;
   readonly token: string;
 }
 
@@ -30,21 +33,23 @@ export function serviceAccountUser(namespace: string, name: string): ClusterUser
 
 export class Accounts {
   readonly #dir: string;
-  readonly #byName: ReadonlyMap<string, Account>;
+  readonly #byUid: ReadonlyMap<string, Account>;
 
   constructor(dir: string, users: readonly ClusterUser[]) {
     this.#dir = dir;
     const all = [...BUILT_IN_USERS, ...users];
-    this.#byName = new Map(all.map((user) => [user.name, { ...user, token: randomBytes(16).toString('hex') }]));
+    const accounts = all.map((user) => ({ uid: user.name, ...user, token: randomBytes(16).toString('hex') }));
+    this.#byUid = new Map(accounts.map((account) => [account.uid, account]));
   }
 
+  /** Users are named by their uid, which is their name unless another was given. */
   token(user: string): string {
     return this.#account(user).token;
   }
 
   /** The path of this user's kubeconfig. */
   kubeconfig(user: string): string {
-    return join(this.#dir, `${this.#account(user).name.replaceAll(':', '_')}.kubeconfig`);
+    return join(this.#dir, `${this.#account(user).uid.replaceAll(':', '_')}.kubeconfig`);
   }
 
   /** Writes `tokens.csv`, `sa.key` and `sa.pub`. */
@@ -56,14 +61,14 @@ export class Accounts {
     });
     await writeFile(join(this.#dir, 'sa.pub'), keys.publicKey);
     await writeFile(join(this.#dir, 'sa.key'), keys.privateKey, { mode: 0o600 });
-    const lines = [...this.#byName.values()].map(
-      ({ token, name, groups }) => `${token},"${name}","${name}","${(groups ?? []).join(',')}"\n`,
+    const lines = [...this.#byUid.values()].map(
+      ({ token, name, uid, groups }) => `${token},"${name}","${uid}","${(groups ?? []).join(',')}"\n`,
     );
     await writeFile(join(this.#dir, 'tokens.csv'), lines.join(''), { mode: 0o600 });
   }
 
   async writeKubeconfigs(server: string, caFile: string): Promise<void> {
-    for (const { name, token } of this.#byName.values()) {
+    for (const { name, uid, token } of this.#byUid.values()) {
       const config = {
         apiVersion: 'v1',
         kind: 'Config',
@@ -72,13 +77,13 @@ export class Accounts {
         contexts: [{ name: 'e2e', context: { cluster: 'e2e', user: name } }],
         'current-context': 'e2e',
       };
-      await writeFile(this.kubeconfig(name), stringify(config), { mode: 0o600 });
+      await writeFile(this.kubeconfig(uid), stringify(config), { mode: 0o600 });
     }
   }
 
   #account(user: string): Account {
-    const account = this.#byName.get(user);
-    if (account === undefined) throw new Error(`no user ${user}; known: ${[...this.#byName.keys()].join(', ')}`);
+    const account = this.#byUid.get(user);
+    if (account === undefined) throw new Error(`no user ${user}; known: ${[...this.#byUid.keys()].join(', ')}`);
     return account;
   }
 }

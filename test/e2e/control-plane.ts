@@ -14,8 +14,8 @@ import { stringify } from 'yaml';
 import { Accounts } from './accounts.ts';
 import type { ClusterUser } from './accounts.ts';
 import { ApiClient } from './api.ts';
-import { AUDIT_POLICY, readAuditLog } from './audit.ts';
-import type { AuditedWrite } from './audit.ts';
+import { AUDIT_POLICY, isPodWrite, readAuditLog } from './audit.ts';
+import type { AuditedCall, AuditedWrite } from './audit.ts';
 import type { KubernetesBinaries } from './binaries.ts';
 import { isRunning } from './kubernetes-build.ts';
 import { ManagedProcess, freePorts } from './process.ts';
@@ -208,7 +208,12 @@ export class ControlPlane {
   }
 
   /** Writes to pods so far, in the order of their completion. Needs `auditLog`. */
-  auditedWrites(): Promise<readonly AuditedWrite[]> {
+  async auditedWrites(): Promise<readonly AuditedWrite[]> {
+    return (await this.auditedCalls()).filter(isPodWrite);
+  }
+
+  /** The same with writes of leases and lists of pods and nodes. */
+  auditedCalls(): Promise<readonly AuditedCall[]> {
     if (this.#options.auditLog !== true) throw new Error('start the control plane with auditLog');
     return readAuditLog(join(this.dir, 'audit.log'));
   }

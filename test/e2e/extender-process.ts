@@ -68,10 +68,23 @@ export class ExtenderProcess {
     return this.#answers('/readyz');
   }
 
+  isLive(): Promise<boolean> {
+    return this.#answers('/healthz');
+  }
+
   /** As a rolling update ends it: SIGTERM and time to hand over. */
   async stop(): Promise<void> {
     await this.#program?.stop();
     this.#program = undefined;
+  }
+
+  /** Stops it from running while its connections stay open, until thaw. */
+  freeze(): void {
+    this.#program?.freeze();
+  }
+
+  thaw(): void {
+    this.#program?.thaw();
   }
 
   /** As a machine failure ends it. */

@@ -63,8 +63,8 @@ export class GpuCluster {
   }
 
   /** An extender with the rights that its service account has by the shipped roles. */
-  startExtender(name: string, args: readonly string[]): Promise<ExtenderProcess> {
-    return ExtenderProcess.start(this.plane, { name, kubeconfig: this.plane.kubeconfig(EXTENDER_USER.name), args });
+  startExtender(name: string, args: readonly string[], user = EXTENDER_USER.name): Promise<ExtenderProcess> {
+    return ExtenderProcess.start(this.plane, { name, kubeconfig: this.plane.kubeconfig(user), args });
   }
 
   startScheduler({ extenderOrigin, configFile }: SchedulerChoice): Promise<RunningProgram> {
@@ -90,6 +90,15 @@ export class GpuCluster {
     expect(replayViolations(this.history.sightings, this.nodes)).toEqual([]);
     await expectSameBooks(this.plane, extender);
     expect(await extender.metric('gpuloom_ledger_drift')).toEqual(new Map([['', 0]]));
+  }
+
+  /** By the API server's own log: so many pods were bound by the extender, each by one successful Binding. */
+  async expectOneBindingPerPod(pods: number): Promise<void> {
+    const writes = await this.plane.auditedWrites();
+    const bound = writes.filter(({ resource, status }) => resource === 'pods/binding' && status === 201);
+    expect(bound.filter(({ user }) => user !== EXTENDER_USER.name)).toEqual([]);
+    expect(bound).toHaveLength(pods);
+    expect(new Set(bound.map(({ name }) => name)).size).toBe(pods);
   }
 
   /** Call it in `beforeEach`. */
