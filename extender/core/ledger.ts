@@ -124,8 +124,9 @@ export class Ledger {
     this.#add({ uid: pod.uid, pod, request, nodeName, gpus, positions: [], state: 'assumed', sinceMillis: nowMillis });
   }
 
-  /** The Binding is committed. */
+  /** The Binding is committed; any other Binding of the pod can no longer be. */
   confirm(uid: string, nowMillis: number): void {
+    this.#dropAside(uid);
     this.#setState(uid, 'confirmed', nowMillis);
   }
 
@@ -155,12 +156,12 @@ export class Ledger {
 
   /** The pod no longer occupies anything: it ended, or the object is gone. */
   release(uid: string): void {
-    const aside = this.#aside.get(uid);
-    if (aside !== undefined) {
-      this.#aside.delete(uid);
-      for (const key of aside) this.#drop(key);
-    }
+    this.#dropAside(uid);
     this.#drop(uid);
+  }
+
+  #dropAside(uid: string): void {
+    for (const key of this.#aside.get(uid) ?? []) this.#drop(key);
   }
 
   #drop(uid: string): void {
@@ -196,7 +197,7 @@ export class Ledger {
         if (same && sameLabels(known.pod.labels, pod.labels)) return 'unchanged';
         if (!same) result = 'tampered';
         gpus = known.gpus;
-      } else if (same && known.state !== 'confirmed' && !this.#aside.has(pod.uid)) {
+      } else if (same && known.state !== 'confirmed') {
         this.confirm(pod.uid, nowMillis);
         return 'changed';
       }

@@ -9,7 +9,7 @@ import { ApiModel } from './api-model.ts';
 import { node, podManifest, type NodeSketch, type PodSketch } from './builders.ts';
 
 export class TestCluster {
-  readonly api = new ApiModel();
+  readonly api: ApiModel;
   readonly app: Application;
   readonly profile: Profile;
   readonly ends: BindEnd[] = [];
@@ -18,7 +18,8 @@ export class TestCluster {
   nowMillis = 1000;
   refusal: string | undefined;
 
-  constructor(nodes: readonly NodeSketch[], options: Partial<ApplicationOptions> = {}) {
+  constructor(nodes: readonly NodeSketch[], options: Partial<ApplicationOptions> = {}, api = new ApiModel()) {
+    this.api = api;
     this.profile = options.profile ?? PROFILES.gpuloom;
     this.app = createApplication(
       {

@@ -116,6 +116,20 @@ describe('the ledger', () => {
     expect(ledger.unconfirmed().size).toBe(0);
   });
 
+  it('drops a reservation set aside as soon as another binding of the pod is known to be committed', () => {
+    const bench = new Bench(['n', 'm'].map((name) => ({ name, gpus: gpusOf(1, 16) })));
+    const { ledger } = bench.engine;
+    const record = pod({ name: 'p', slices: 10 });
+    if (record.demand.kind !== 'request') throw new Error('a GPU pod');
+    ledger.assume(record, record.demand.request, 'n', [{ uuid: 'GPU-n-0', index: 0 }], 0);
+    ledger.doubt(record.uid, 0);
+    ledger.setAside(record.uid);
+    ledger.assume(record, record.demand.request, 'm', [{ uuid: 'GPU-m-0', index: 0 }], 0);
+    ledger.confirm(record.uid, 0);
+    expect([freeSlices(bench, 'n'), freeSlices(bench, 'm')]).toEqual([[16], [6]]);
+    expect(ledger.unconfirmed().size).toBe(0);
+  });
+
   it('tells a pod from its successor of the same name by UID', () => {
     const bench = new Bench([{ name: 'n', gpus: gpusOf(1, 16) }]);
     const { ledger } = bench.engine;
