@@ -55,7 +55,7 @@ describe('defaults', () => {
       leaseNamespace: 'gpuloom-system',
       leaseName: 'gpuloom-extender',
       bindTimeoutMillis: 3000,
-      staleAfterMillis: 60_000,
+      staleAfterMillis: 180_000,
       reservationHoldMillis: 90_000,
       bodyLimitMiB: 64,
       mixWindow: 4096,
