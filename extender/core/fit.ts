@@ -39,8 +39,8 @@ export function fit(ledger: Ledger, rules: FitRules, node: number, shape: Shape,
   if (kind === NODE_CLOSED) return REASON.nodeClosed;
   if (rules.checksHost && !hostFits(state, node, request)) return REASON.hostResources;
   if (request.gpuCount === 0) return FITS;
-  if (kind === NODE_WITHOUT_GPUS) return REASON.notAGpuNode;
   const count = state.gpuCount[node] ?? 0;
+  if (kind === NODE_WITHOUT_GPUS || count === 0) return REASON.notAGpuNode;
   if (count < request.gpuCount) return REASON.tooFewGpus;
   scratch.failures.fill(0);
   for (let position = 0; position < count; position++) {

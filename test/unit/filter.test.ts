@@ -23,7 +23,7 @@ describe('filter', () => {
       { name: 'small', gpus: gpusOf(1, 8) },
       { name: 'none', gpus: [] },
     ]);
-    const unresolvable = { small: 'no GPU is large enough for 12 slices', none: 'fewer than 1 GPUs' };
+    const unresolvable = { small: 'no GPU is large enough for 12 slices', none: 'node reports no GPUs' };
     const answer = cluster.app.filter({
       Pod: asks({ name: 'p', slices: 12 }),
       NodeNames: ['fits', 'small', 'none', 'new'],
