@@ -2,7 +2,7 @@
 
 import { encodeAllocation, encodeGpushareAllocation } from '../core/allocation-codec.ts';
 import type { Engine } from '../core/engine.ts';
-import type { GpuKey } from '../core/ledger.ts';
+import type { GpuKey } from '../core/resident.ts';
 import type { StringMap } from '../core/manifest.ts';
 import type { Allocation, PodRequest } from '../core/model.ts';
 import { ALLOCATION_ANNOTATION, type Profile } from '../core/resources.ts';

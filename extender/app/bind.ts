@@ -6,7 +6,7 @@
 // live read or the watch decides.
 
 import type { Engine } from '../core/engine.ts';
-import type { GpuKey, Resident } from '../core/ledger.ts';
+import type { GpuKey, Resident } from '../core/resident.ts';
 import type { Allocation, PodRecord, PodRequest } from '../core/model.ts';
 import { reasonName, reasonText } from '../core/reasons.ts';
 import { podRecord } from '../core/records.ts';

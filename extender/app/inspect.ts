@@ -1,6 +1,7 @@
 // gpushare's inspect document over our ledger: per node and GPU the units in use and the pods that use them.
 
-import type { Ledger, Resident } from '../core/ledger.ts';
+import type { Ledger } from '../core/ledger.ts';
+import type { Resident } from '../core/resident.ts';
 
 /** `totalGPU` and `usedGPU` are memory units, not numbers of GPUs; the names are gpushare's. */
 export interface InspectDocument {

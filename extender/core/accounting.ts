@@ -1,7 +1,7 @@
 // Writes one node's columns: its inventory, and its usage recounted from the pods on it. Usage is never adjusted by
 // differences, so it cannot leak, underflow or depend on the order of events. Called by the ledger only.
 
-import type { GpuKey, Resident } from './ledger.ts';
+import type { GpuKey, Resident } from './resident.ts';
 import type { NodeRecord, PodRequest } from './model.ts';
 import { NODE_CLOSED, NODE_OPEN, NODE_WITHOUT_GPUS, type ClusterState } from './state.ts';
 

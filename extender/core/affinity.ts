@@ -1,7 +1,7 @@
 // GPU-level affinity between pods. Keeps which anti-affinity terms live pods carry (they also repel newcomers, so
 // the rule is symmetric) and how many live pods each asked-for term matches (the first pod of a group may start alone).
 
-import type { Resident } from './ledger.ts';
+import type { Resident } from './resident.ts';
 import type { StringMap } from './manifest.ts';
 import { termMatches, type AffinityTerm } from './selector.ts';
 

@@ -1,6 +1,6 @@
 // From the chosen GPUs to what each container is granted on them.
 
-import type { GpuKey } from './ledger.ts';
+import type { GpuKey } from './resident.ts';
 import type { Allocation, PodRequest } from './model.ts';
 
 /** Every container that asks for GPU memory is granted its own amounts on each of the pod's GPUs. */

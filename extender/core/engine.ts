@@ -3,7 +3,8 @@
 
 import { allocationFor } from './assign.ts';
 import type { FitRules } from './fit.ts';
-import type { GpuKey, Ledger } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
+import type { GpuKey } from './resident.ts';
 import { DEFAULT_LIMITS, type GpuLimits } from './limits.ts';
 import type { StringMap } from './manifest.ts';
 import { type Mix, MixLearner } from './mix.ts';

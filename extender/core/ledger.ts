@@ -2,39 +2,12 @@
 // Keyed by pod UID. A node's usage is always recounted from the pods on it, so usage cannot leak or underflow.
 // Everything here is synchronous; callers must not await between reading the state and `assume`.
 
+import type { GpuKey, Resident, ResidentState } from './resident.ts';
 import { locateGpus, recountNode, writeInventory } from './accounting.ts';
 import type { StringMap } from './manifest.ts';
 import type { NodeRecord, PodRecord, PodRequest } from './model.ts';
 import { TermRegistry } from './affinity.ts';
 import type { ClusterState } from './state.ts';
-
-/**
- * Life of a reservation. `assumed`: a Binding is in flight. `unknown`: its outcome is not known yet.
- * `confirmed`: the API server shows the pod on its node.
- */
-export type ResidentState = 'assumed' | 'unknown' | 'confirmed';
-
-export interface GpuKey {
-  /** Empty for a GPU that gpushare's annotations name by index. */
-  readonly uuid: string;
-  readonly index: number;
-}
-
-/** A pod that occupies a node. */
-export interface Resident {
-  /** The pod's UID; for a reservation set aside, the UID with its node name. */
-  readonly uid: string;
-  readonly pod: PodRecord;
-  readonly request: PodRequest | undefined;
-  readonly nodeName: string;
-  /** The GPUs it holds; empty for host-only pods and for pods that came without a usable allocation. */
-  readonly gpus: readonly GpuKey[];
-  /** Positions of `gpus` in the node's GPU range; -1 where the GPU is not in the inventory. */
-  positions: readonly number[];
-  state: ResidentState;
-  /** Monotonic milliseconds, as given by the caller, of the latest change of `state`. */
-  sinceMillis: number;
-}
 
 export type ObserveResult = 'unchanged' | 'changed' | 'tampered';
 

@@ -1,7 +1,8 @@
 // The whole state of the engine as versioned JSON, for support, what-if and replay. Reading checks the version and
 // the outer form; the records inside are those of `records.ts`.
 
-import type { Ledger, Resident } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
+import type { Resident } from './resident.ts';
 import type { NodeRecord } from './model.ts';
 
 export const SNAPSHOT_VERSION: number = 1;

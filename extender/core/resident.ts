@@ -1,0 +1,31 @@
+// A pod that occupies a node, as the ledger keeps it.
+
+import type { PodRecord, PodRequest } from './model.ts';
+
+/**
+ * Life of a reservation. `assumed`: a Binding is in flight. `unknown`: its outcome is not known yet.
+ * `confirmed`: the API server shows the pod on its node.
+ */
+export type ResidentState = 'assumed' | 'unknown' | 'confirmed';
+
+export interface GpuKey {
+  /** Empty for a GPU that gpushare's annotations name by index. */
+  readonly uuid: string;
+  readonly index: number;
+}
+
+/** A pod that occupies a node. */
+export interface Resident {
+  /** The pod's UID; for a reservation set aside, the UID with its node name. */
+  readonly uid: string;
+  readonly pod: PodRecord;
+  readonly request: PodRequest | undefined;
+  readonly nodeName: string;
+  /** The GPUs it holds; empty for host-only pods and for pods that came without a usable allocation. */
+  readonly gpus: readonly GpuKey[];
+  /** Positions of `gpus` in the node's GPU range; -1 where the GPU is not in the inventory. */
+  positions: readonly number[];
+  state: ResidentState;
+  /** Monotonic milliseconds, as given by the caller, of the latest change of `state`. */
+  sinceMillis: number;
+}
