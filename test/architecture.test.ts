@@ -86,6 +86,20 @@ describe('the direction of imports', () => {
     expect(wrong(sourcesOf('extender/http'), (target) => !/^extender\/(kube|embedded)\//.test(target))).toEqual([]);
   });
 
+  it('no files import each other in a circle', () => {
+    const importsOf = new Map(production.map(({ path, imports }) => [path, imports]));
+    const finished = new Set<string>();
+    const circles: string[] = [];
+    const visit = (path: string, trail: readonly string[]): void => {
+      if (trail.includes(path)) circles.push([...trail.slice(trail.indexOf(path)), path].join(' -> '));
+      if (finished.has(path) || trail.includes(path)) return;
+      for (const target of importsOf.get(path) ?? []) visit(target, [...trail, path]);
+      finished.add(path);
+    };
+    for (const { path } of production) visit(path, []);
+    expect(circles).toEqual([]);
+  });
+
   it('nothing outside the tests imports from the tests', () => {
     expect(wrong(production, (target) => !target.startsWith('test/'))).toEqual([]);
   });
