@@ -8,6 +8,7 @@ import { parse, stringify } from 'yaml';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../extender/config.ts';
 import type { ExtenderConfig } from '../../extender/config.ts';
+import { stringAt } from '../../extender/kube/kube-api.ts';
 import { at, listAt } from '../support/api-connection.ts';
 import {
   DEPLOY,
@@ -40,8 +41,8 @@ function asTyped(object: unknown): unknown {
 /** How the extender understands the arguments of a Deployment, in the environment it sets. */
 function configOf(deployment: unknown): ExtenderConfig & { readonly warnings: readonly string[] } {
   const env = listAt(deployment, `${CONTAINER}.env`).map((entry) => {
-    const value = at(entry, 'value') ?? `<${String(at(entry, 'valueFrom.fieldRef.fieldPath'))}>`;
-    return [String(at(entry, 'name')), String(value)] as const;
+    const field = `<${String(at(entry, 'valueFrom.fieldRef.fieldPath'))}>`;
+    return [String(at(entry, 'name')), stringAt(entry, 'value') ?? field] as const;
   });
   const result = loadConfig({
     argv: listAt(deployment, `${CONTAINER}.args`).map(String),
@@ -189,11 +190,11 @@ describe.each(['kustomize/base/deployment.yaml', 'kustomize/scheduler/deployment
 
   it('mount only volumes that they have, and use every one', () => {
     const mounted = listAt(pod, 'containers').flatMap((one) =>
-      listAt(one, 'volumeMounts').map((mount) => at(mount, 'name')),
+      listAt(one, 'volumeMounts').map((mount) => String(at(mount, 'name'))),
     );
     expect(mounted.sort()).toEqual(
       listAt(pod, 'volumes')
-        .map((volume) => at(volume, 'name'))
+        .map((volume) => String(at(volume, 'name')))
         .sort(),
     );
   });

@@ -62,26 +62,35 @@ function granted(folder: string): readonly string[] {
         at(one, 'metadata.namespace') === at(binding, 'metadata.namespace'),
     );
     expect(role, `the role of ${String(at(binding, 'metadata.name'))}`).toBeDefined();
-    return listAt(role, 'rules').flatMap((rule) => spelledOut(rule, at(role, 'metadata.namespace')));
+    return listAt(role, 'rules').flatMap((rule) => spelledOut(rule, namespaceOf(role)));
   });
 }
 
-function spelledOut(rule: unknown, namespace: unknown): readonly string[] {
-  const names = at(rule, 'resourceNames') === undefined ? [undefined] : listAt(rule, 'resourceNames');
-  return listAt(rule, 'apiGroups').flatMap((group) =>
-    listAt(rule, 'resources').flatMap((resource) =>
-      listAt(rule, 'verbs').flatMap((verb) => names.map((name) => text(verb, group, resource, namespace, name))),
+function namespaceOf(role: unknown): string | undefined {
+  const namespace = at(role, 'metadata.namespace');
+  return typeof namespace === 'string' ? namespace : undefined;
+}
+
+function spelledOut(rule: unknown, namespace: string | undefined): readonly string[] {
+  const texts = (key: string): readonly string[] => listAt(rule, key).map(String);
+  const names = at(rule, 'resourceNames') === undefined ? [undefined] : texts('resourceNames');
+  const where = namespace === undefined ? {} : { namespace };
+  return texts('apiGroups').flatMap((group) =>
+    texts('resources').flatMap((resource) =>
+      texts('verbs').flatMap((verb) =>
+        names.map((name) => textOf({ verb, group, resource, ...where, ...(name === undefined ? {} : { name }) })),
+      ),
     ),
   );
 }
 
-function text(verb: unknown, group: unknown, resource: unknown, namespace: unknown, name: unknown): string {
-  const where = namespace === undefined ? 'anywhere' : `in ${String(namespace)}`;
-  return `${String(verb)} ${String(resource)} of "${String(group)}" ${where}${name === undefined ? '' : ` named ${String(name)}`}`;
+function textOf({ verb, group, resource, namespace, name }: Omit<ApiCall, 'by'>): string {
+  const where = namespace === undefined ? 'anywhere' : `in ${namespace}`;
+  return `${verb} ${resource} of "${group}" ${where}${name === undefined ? '' : ` named ${name}`}`;
 }
 
 function needed(calls: readonly ApiCall[]): readonly string[] {
-  return calls.map(({ verb, group, resource, namespace, name }) => text(verb, group, resource, namespace, name)).sort();
+  return calls.map(textOf).sort();
 }
 
 describe('the permissions of the extender', () => {
