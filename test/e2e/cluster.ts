@@ -103,6 +103,16 @@ export async function untilBound(api: ApiClient, wait: BoundWait): Promise<Bound
   return { nodeByPod, firstMillis, lastMillis };
 }
 
+/** Posts a Binding, as a scheduler does. */
+export async function bindPod(api: ApiClient, namespace: string, pod: string, node: string): Promise<void> {
+  await api.create(`${podsPath(namespace)}/${pod}/binding`, {
+    apiVersion: 'v1',
+    kind: 'Binding',
+    metadata: { name: pod },
+    target: { apiVersion: 'v1', kind: 'Node', name: node },
+  });
+}
+
 /** Messages of the events about this pod, oldest first. */
 export async function eventMessages(api: ApiClient, namespace: string, pod: string): Promise<readonly string[]> {
   const query = `fieldSelector=${encodeURIComponent(`involvedObject.name=${pod}`)}`;

@@ -23,6 +23,17 @@ export const GPULOOM_DIALECT: Dialect = {
   gpus: (pod) => allocatedGpus(pod)?.map(({ index }) => index),
 };
 
+/** A pod of one GPU, as gpushare's own readers see it. */
+export const GPUSHARE_DIALECT: Dialect = {
+  memory: 'aliyun.com/gpu-mem',
+  core: 'aliyun.com/gpu-core.percentage',
+  countLabel: 'aliyun.com/gpu-count',
+  gpus: ({ metadata }) => {
+    const index = metadata?.annotations?.['ALIYUN_COM_GPU_MEM_IDX'];
+    return index === undefined ? undefined : [Number(index)];
+  },
+};
+
 interface Tenant {
   readonly pod: string;
   readonly node: string;
@@ -83,7 +94,11 @@ export function replayViolations(
     byNode.get(tenant.node)?.add(tenant);
     const sketch = sketches.get(tenant.node);
     if (sketch === undefined) violations.push(`${tenant.pod} is on unknown node ${tenant.node}`);
-    else violations.push(...allocationFaults(pod, tenant, sketch), ...nodeFaults(sketch, byNode.get(tenant.node)));
+    else
+      violations.push(
+        ...allocationFaults(pod, tenant, sketch, dialect),
+        ...nodeFaults(sketch, byNode.get(tenant.node)),
+      );
   }
   return violations;
 }
@@ -111,8 +126,8 @@ function allocationTexts(annotations: StringMap = {}): readonly string[] {
     .sort();
 }
 
-function allocationFaults(pod: LivePod, tenant: Tenant, node: NodeSketch): readonly string[] {
-  const count = Number(pod.metadata?.labels?.['gpuloom.io/gpu-count'] ?? 1);
+function allocationFaults(pod: LivePod, tenant: Tenant, node: NodeSketch, dialect: Dialect): readonly string[] {
+  const count = Number(pod.metadata?.labels?.[dialect.countLabel] ?? 1);
   const faults: string[] = [];
   if (new Set(tenant.gpus).size !== count) faults.push(`asks ${count} GPUs, holds ${tenant.gpus.join(',')}`);
   if (tenant.gpus.some((index) => node.gpus[index] === undefined)) faults.push('holds a GPU the node does not have');

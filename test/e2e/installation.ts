@@ -4,6 +4,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
+import type { ProfileName } from '../../extender/core/resources.ts';
 import { serviceAccountUser } from './accounts.ts';
 import type { ClusterUser } from './accounts.ts';
 import type { ControlPlane } from './control-plane.ts';
@@ -16,17 +17,13 @@ const ROLES = ['base/namespace.yaml', 'base/rbac.yaml'];
 const GPUSHARE_ROLES = ['overlays/gpushare/rbac.yaml'];
 
 /** The shipped scheduler configuration for this Kubernetes. */
-export function schedulerConfigFile({ minor }: ControlPlane): string {
-  return join(DEPLOY, 'scheduler', minor < 25 ? 'kube-scheduler-v1beta1.yaml' : 'kube-scheduler-v1.yaml');
+export function schedulerConfigFile({ minor }: ControlPlane, profile: ProfileName = 'gpuloom'): string {
+  const gpuloom = minor < 25 ? 'kube-scheduler-v1beta1.yaml' : 'kube-scheduler-v1.yaml';
+  return join(DEPLOY, 'scheduler', profile === 'gpuloom' ? gpuloom : 'gpushare-v1.yaml');
 }
 
-export const GPUSHARE_SCHEDULER_CONFIG_FILE: string = join(DEPLOY, 'scheduler/gpushare-v1.yaml');
-
 /** Creates the namespace and everything that says what the extender may do. */
-export async function installRoles(
-  { admin }: ControlPlane,
-  profile: 'gpuloom' | 'gpushare' = 'gpuloom',
-): Promise<void> {
+export async function installRoles({ admin }: ControlPlane, profile: ProfileName = 'gpuloom'): Promise<void> {
   const files = profile === 'gpuloom' ? ROLES : [...ROLES, ...GPUSHARE_ROLES];
   for (const file of files) await applyManifests(admin, await readFile(join(DEPLOY, 'kustomize', file), 'utf8'));
 }

@@ -36,6 +36,13 @@ export function asFakeNode(sketch: NodeSketch): FakeNode {
   };
 }
 
+/** The Node object that gpushare's device plugin leaves behind: totals, and no word on single GPUs. */
+export function asGpushareNode({ name, gpus }: NodeSketch): FakeNode {
+  const total = gpus.reduce((sum, { slices }) => sum + slices, 0);
+  const shared = { 'aliyun.com/gpu-mem': String(total), 'aliyun.com/gpu-count': String(gpus.length) };
+  return { name, resources: { cpu: '32', memory: '128Gi', pods: '110', ...(gpus.length === 0 ? {} : shared) } };
+}
+
 interface Kind {
   readonly weight: number;
   readonly slices: readonly number[];
