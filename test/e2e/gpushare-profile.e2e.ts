@@ -88,6 +88,7 @@ test('a pod that waits is told so in the words of gpushare', async () => {
 test('a node without GPUs is refused in the words of gpushare, should kube-scheduler ask about it', async () => {
   const answer = await fetch(`${extender.verbsOrigin}/gpushare-scheduler/filter`, {
     method: 'POST',
+    headers: { 'content-type': 'application/json' },
     body: JSON.stringify({
       Pod: {
         metadata: { name: 'asked', namespace: 'default', uid: 'asked' },
