@@ -8,6 +8,7 @@ import { TraceFault } from './demo/openb.ts';
 const EXIT_USAGE = 2;
 const EXIT_AT_ONCE = 130;
 const STOP_LIMIT_MILLIS = 5000;
+const ECHO_MILLIS = 300;
 
 const parsed = readFlags(process.argv.slice(2));
 if (parsed.kind === 'help') {
@@ -25,11 +26,17 @@ if (parsed.kind === 'help') {
   }
 }
 
-/** The first SIGINT or SIGTERM stops in order, within a limit; a second one ends at once. */
+/** The first SIGINT or SIGTERM stops in order, within a limit; another one ends at once. */
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
+  let stoppedAtMillis = 0;
   const stop = (): void => {
-    if (controller.signal.aborted) process.exit(EXIT_AT_ONCE);
+    if (controller.signal.aborted) {
+      // npm passes on the signal that the terminal has already sent to every process of the group.
+      if (performance.now() - stoppedAtMillis > ECHO_MILLIS) process.exit(EXIT_AT_ONCE);
+      return;
+    }
+    stoppedAtMillis = performance.now();
     controller.abort();
     setTimeout(() => process.exit(0), STOP_LIMIT_MILLIS).unref();
   };

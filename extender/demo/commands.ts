@@ -30,7 +30,7 @@ export interface Io {
 }
 
 const EXIT_OVER_CAPACITY = 1;
-const MOST_MAP_LINES = 48;
+const MOST_MAP_LINES = 40;
 const PROGRESS_AFTER_MILLIS = 1000;
 const PROGRESS_EVERY_MILLIS = 2000;
 const PROGRESS_REDRAW_MILLIS = 100;

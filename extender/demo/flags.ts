@@ -22,7 +22,8 @@ export type FlagsResult =
   | { readonly kind: 'help'; readonly text: string }
   | { readonly kind: 'errors'; readonly errors: readonly string[] };
 
-export const DEFAULT_PODS = 200;
+/** Enough to fill the generated nodes and have some refused. */
+export const PODS_PER_NODE = 25;
 const DEFAULT_POLICY: PolicyName = 'fragmentation';
 const MAX_SEED = 2 ** 31 - 1;
 const MAX_NODES = 5000;
@@ -77,7 +78,7 @@ export function readFlags(argv: readonly string[]): FlagsResult {
 function describeFlags(): Command {
   return new Command('npm start --')
     .description(
-      'The gpuloom extender on a cluster inside this process: an embedded API server, a model of kube-scheduler that calls\n' +
+      'The gpuloom extender on a cluster inside this process: an embedded API server, a model of kube-scheduler that calls ' +
         'the extender over HTTP, and online and batch pods that share GPUs. Needs no cluster, no GPU and no network.',
     )
     .helpOption(false)
@@ -92,7 +93,7 @@ function describeFlags(): Command {
     .option('--nodes <number>', `nodes in the cluster (default: ${DEFAULT_NODES}; with --trace all of its nodes)`)
     .option(
       '--pods <number>',
-      `pods that arrive (default with --once: ${DEFAULT_PODS}, with --trace all of its pods; else no limit)`,
+      `pods that arrive (default with --once: ${PODS_PER_NODE} for each node, with --trace all of its pods; else no limit)`,
     )
     .option('--policy <name>', `placement policy: ${POLICY_NAMES.join(', ')} (default: ${DEFAULT_POLICY})`)
     .option('--trace <folder>', 'nodes and pods from the CSV files of the openb trace instead of generated ones')

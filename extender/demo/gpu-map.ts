@@ -5,10 +5,10 @@ import { isOverCapacity, type GpuOccupancy, type NodeOccupancy, type Occupancy }
 import { percent } from './summary.ts';
 import { line, span, type Glyphs, type Line, type Look, type Span } from './styled-text.ts';
 
-const BAR_WIDTH = 6;
+const BAR_WIDTHS = [10, 9, 8, 7, 6, 5, 4] as const;
 const WIDE_BAR = 24;
 const GAP = '  ';
-const MIN_CELLS = 1;
+const MIN_BAR_WIDTH = 4;
 
 /** All nodes where they fit into `mostLines`, else a table by model and as many interesting nodes as fit. */
 export function gpuMap(occupancy: Occupancy, look: Look, mostLines: number): Line[] {
@@ -35,6 +35,7 @@ interface Layout {
   readonly nameWidth: number;
   readonly modelWidth: number;
   readonly labelWidth: number;
+  readonly barWidth: number;
   /** Cells on one line. */
   readonly cells: number;
 }
@@ -45,13 +46,16 @@ function layoutFor(nodes: readonly NodeOccupancy[], { width }: Look): Layout {
   const nameWidth = Math.max('NODE'.length, widest(nodes.map(({ name }) => name)));
   const modelWidth = Math.max('GPUS'.length, widest(gpus.map(({ model }) => `8× ${model}`)));
   const labelWidth = widest(gpus.map(({ slices }) => `${slices}/${slices}`));
-  const cellWidth = BAR_WIDTH + 1 + labelWidth + GAP.length;
-  const room = width - nameWidth - modelWidth - 2 * GAP.length + GAP.length;
-  const fitting = Math.max(MIN_CELLS, Math.floor(room / cellWidth));
-  // 8 GPUs on two lines of 4 read better than 5 and 3.
-  const most = gpus.length === 0 ? 1 : Math.max(...nodes.map((node) => node.gpus.length));
-  const lines = Math.ceil(most / fitting);
-  return { nameWidth, modelWidth, labelWidth, cells: Math.max(MIN_CELLS, Math.ceil(most / lines)) };
+  const room = width - nameWidth - modelWidth - GAP.length;
+  const most = Math.max(1, ...nodes.map((node) => node.gpus.length));
+  const choices = BAR_WIDTHS.map((barWidth) => {
+    const fitting = Math.max(1, Math.floor(room / (barWidth + 1 + labelWidth + GAP.length)));
+    return { barWidth, lines: Math.ceil(most / fitting) };
+  });
+  // Few lines first, then long bars; and 8 GPUs on two lines of 4 read better than 5 and 3.
+  const lines = Math.min(...choices.map((choice) => choice.lines));
+  const barWidth = choices.find((choice) => choice.lines === lines)?.barWidth ?? MIN_BAR_WIDTH;
+  return { nameWidth, modelWidth, labelWidth, barWidth, cells: Math.ceil(most / lines) };
 }
 
 function heading({ nameWidth, modelWidth }: Layout, glyphs: Glyphs): Line {
@@ -72,7 +76,7 @@ function nodeRows(node: NodeOccupancy, layout: Layout, glyphs: Glyphs): Line[] {
   for (const gpus of byModel.values()) {
     const title = `${gpus.length}× ${gpus[0]?.model ?? ''}`;
     for (let at = 0; at < gpus.length; at += layout.cells) {
-      const cells = gpus.slice(at, at + layout.cells).flatMap((gpu) => cell(gpu, layout.labelWidth, glyphs));
+      const cells = gpus.slice(at, at + layout.cells).flatMap((gpu) => cell(gpu, layout, glyphs));
       rows.push([
         span((rows.length === 0 ? node.name : '').padEnd(layout.nameWidth) + GAP, 'bold'),
         span((at === 0 ? title : '').padEnd(layout.modelWidth) + GAP),
@@ -83,11 +87,11 @@ function nodeRows(node: NodeOccupancy, layout: Layout, glyphs: Glyphs): Line[] {
   return rows.length > 0 ? rows : [line(span(node.name, 'bold'), `${GAP}no GPUs`)];
 }
 
-function cell(gpu: GpuOccupancy, labelWidth: number, glyphs: Glyphs): Span[] {
+function cell(gpu: GpuOccupancy, { labelWidth, barWidth }: Layout, glyphs: Glyphs): Span[] {
   const used = gpu.onlineSlices + gpu.batchSlices;
   const label = `${used}/${gpu.slices}`.padEnd(labelWidth);
   const style = isOverCapacity(gpu) ? 'bad' : used === 0 ? 'dim' : 'plain';
-  return [...bar(gpu.onlineSlices, gpu.batchSlices, gpu.slices, BAR_WIDTH, glyphs), span(` ${label}${GAP}`, style)];
+  return [...bar(gpu.onlineSlices, gpu.batchSlices, gpu.slices, barWidth, glyphs), span(` ${label}${GAP}`, style)];
 }
 
 /** A part that is not zero shows at least one mark, and free room shows as long as there is any. */

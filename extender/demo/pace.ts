@@ -20,7 +20,7 @@ const MAX_PER_SECOND = 40;
 const TARGET_LOAD = 1.1;
 const FILLED_LOAD = 0.85;
 const FILL_SECONDS = 5;
-const MAX_FILL_PER_SECOND = 100;
+const MAX_FILL_PER_SECOND = 200;
 
 export function paceFor(slices: number, sample: readonly Arrival[]): Pace {
   const gpuPods = sample.map(({ pod, runMinutes }) => ({ slices: slicesOf(pod), runMinutes }));

@@ -29,8 +29,8 @@ export function podCounts(tally: Tally): Line {
   return line(
     'pods  ',
     span(`arrived ${tally.arrived}`, 'bold'),
-    `  running ${tally.running}  finished ${tally.finished}  pending ${tally.pending}`,
-    `  withdrawn ${tally.withdrawn}  refused at least once ${tally.refusedOnce}`,
+    `  placed ${tally.placed}  running ${tally.running}  pending ${tally.pending}`,
+    `  refused ${tally.refusedOnce}  withdrawn ${tally.withdrawn}`,
   );
 }
 
@@ -47,7 +47,7 @@ export function memoryLine(totals: GpuTotals, { width, glyphs }: Look): Line {
 }
 
 export function latencyLine(latencies: Latencies): Line {
-  return line(span(`extender's answers in ms (p50/p99)  ${latencies.text()}`, 'dim'));
+  return line(span(`answers in ms (p50/p99)  ${latencies.text()}`, 'dim'));
 }
 
 export function reasonLines(

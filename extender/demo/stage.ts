@@ -7,7 +7,7 @@ import type { EmbeddedApiServer } from '../embedded/api-server.ts';
 import type { Logger } from '../logging.ts';
 import { DEFAULT_NODES, startClusterOf } from './embedded-cluster.ts';
 import { startExtender, type RunningExtender } from './extender-service.ts';
-import type { DemoFlags } from './flags.ts';
+import { PODS_PER_NODE, type DemoFlags } from './flags.ts';
 import { seededNodes } from './gpu-nodes.ts';
 import { openbNodes, openbWorkload, readOpenb } from './openb.ts';
 import type { Setting } from './report.ts';
@@ -17,14 +17,12 @@ export interface Stage {
   readonly setting: Setting;
   readonly nodes: readonly NodeManifest[];
   readonly workload: Workload;
-  /** Arrivals that more than fill the cluster. */
+  /** Arrivals of a run that ends by itself. */
   readonly defaultPods: number;
   readonly server: EmbeddedApiServer;
   readonly extender: RunningExtender;
   close(): Promise<void>;
 }
-
-const PODS_PER_NODE = 25;
 
 export async function setStage(flags: DemoFlags, log: Logger): Promise<Stage> {
   const { seed, policy } = flags;

@@ -44,15 +44,15 @@ export function line(...parts: readonly (string | Span)[]): Line {
   return parts.map((part) => (typeof part === 'string' ? span(part) : part));
 }
 
-export function lengthOf(spans: Line): number {
-  return spans.reduce((sum, { text }) => sum + text.length, 0);
-}
-
 /** The line as terminal text, never wider than the look's width. */
 export function paint(spans: Line, { width, colour, glyphs }: Look): string {
   let left = width;
   let painted = '';
-  const isCut = lengthOf(spans) > width;
+  const isCut =
+    spans
+      .map(({ text }) => text)
+      .join('')
+      .trimEnd().length > width;
   if (isCut) left -= glyphs.ellipsis.length;
   for (const { text, style } of spans) {
     const shown = text.slice(0, Math.max(0, left));
