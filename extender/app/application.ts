@@ -102,7 +102,7 @@ export function createApplication(options: ApplicationOptions, ports: Applicatio
       if (pod.demand.kind === 'invalid') return { invalid: pod.demand.why };
       return explain(engine, engine.shapeOf(pod.demand.request, pod.namespace, pod.labels));
     },
-    snapshot: () => takeSnapshot(ledger),
+    snapshot: () => takeSnapshot(engine, pending.values()),
     inspect: (nodeName) => inspect(ledger, nodeName),
     sweep: () => sweepReservations({ ...bindDeps, holdMillis }),
   };

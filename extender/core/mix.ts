@@ -2,7 +2,7 @@
 // Either given (a trace's own mix) or learned from the requests seen, over a window of the latest ones.
 // Definition of the typical set: FGD (USENIX ATC'23), section 4; order and threshold as in its artifact.
 
-import type { PodRequest } from './model.ts';
+import type { ModelConstraint, PodRequest } from './model.ts';
 import type { ModelCatalog } from './model-catalog.ts';
 
 /** One class of requests, as struct-of-arrays rows. */
@@ -42,6 +42,30 @@ export class Mix {
     const namesCore = classes.reduce((sum, each, at) => sum + (each.corePerGpu > 0 ? (shares[at] ?? 0) : 0), 0);
     this.coreWeight = namesCore / 2;
   }
+
+  row(at: number): MixClass {
+    return {
+      cpuMilli: this.cpuMilli[at] ?? 0,
+      slicesPerGpu: this.slices[at] ?? 0,
+      corePerGpu: this.core[at] ?? 0,
+      gpuCount: this.gpuCount[at] ?? 0,
+      constraintId: this.constraint[at] ?? 0,
+    };
+  }
+}
+
+/** A class with its model constraint spelled out, since ids mean something in one process only. */
+export interface PortableClass extends Omit<MixClass, 'constraintId'> {
+  readonly models: ModelConstraint;
+}
+
+/** The state of a learner, as plain JSON. */
+export interface LearnedMix {
+  readonly seen: readonly PortableClass[];
+  readonly learned: number;
+  readonly reviewAt: number;
+  readonly version: number;
+  readonly typical: readonly (PortableClass & { readonly share: number })[];
 }
 
 /** The typical classes of a list of requests: most frequent first, until they cover 95 % of all. */
@@ -124,6 +148,45 @@ export class MixLearner {
   /** Requests in the window. */
   get size(): number {
     return this.#seen.length;
+  }
+
+  /** Everything that later decisions depend on, oldest request first. */
+  save(): LearnedMix {
+    const seen = [...this.#seen.slice(this.#next), ...this.#seen.slice(0, this.#next)];
+    const { version, length, share } = this.#mix;
+    const typical = Array.from({ length }, (_, at) => ({
+      ...this.#portable(this.#mix.row(at)),
+      share: share[at] ?? 0,
+    }));
+    return {
+      seen: seen.map((each) => this.#portable(each)),
+      learned: this.#learned,
+      reviewAt: this.#reviewAt,
+      version,
+      typical,
+    };
+  }
+
+  /** Takes over what another learner saved, as far as it fits the window. */
+  load({ seen, learned, reviewAt, version, typical }: LearnedMix): void {
+    const kept = seen.slice(-this.#window).map((each) => this.#local(each));
+    this.#seen.splice(0, this.#seen.length, ...kept);
+    this.#next = kept.length % this.#window;
+    this.#learned = learned;
+    this.#reviewAt = reviewAt;
+    this.#mix = new Mix(
+      version,
+      typical.map((each) => this.#local(each)),
+      typical.map(({ share }) => share),
+    );
+  }
+
+  #portable({ cpuMilli, slicesPerGpu, corePerGpu, gpuCount, constraintId }: MixClass): PortableClass {
+    return { cpuMilli, slicesPerGpu, corePerGpu, gpuCount, models: this.#models.constraint(constraintId) };
+  }
+
+  #local({ cpuMilli, slicesPerGpu, corePerGpu, gpuCount, models }: PortableClass): MixClass {
+    return { cpuMilli, slicesPerGpu, corePerGpu, gpuCount, constraintId: this.#models.constraintId(models) };
   }
 
   /** Call once for each pod, when it is first seen. */

@@ -33,9 +33,13 @@ export class ModelCatalog {
     return this.#constraints.length - 1;
   }
 
+  constraint(id: number): ModelConstraint {
+    return this.#constraints[id] ?? { allow: [], deny: [] };
+  }
+
   /** The text of a constraint, as in the openb trace: models joined by `|`, exclusions with `!`. */
   constraintText(id: number): string {
-    const { allow, deny } = this.#constraints[id] ?? { allow: [], deny: [] };
+    const { allow, deny } = this.constraint(id);
     return [...allow, ...deny.map((model) => `!${model}`)].join('|');
   }
 
@@ -46,7 +50,7 @@ export class ModelCatalog {
   }
 
   #decide(constraintId: number, modelId: number): boolean {
-    const { allow, deny } = this.#constraints[constraintId] ?? { allow: [], deny: [] };
+    const { allow, deny } = this.constraint(constraintId);
     const model = this.modelName(modelId);
     const admitted = (allow.length === 0 || allow.includes(model)) && !deny.includes(model);
     let row = this.#decisions[constraintId] ?? new Uint8Array(16);

@@ -3,7 +3,8 @@
 
 import type { Ledger } from './ledger.ts';
 import type { Resident } from './resident.ts';
-import type { NodeRecord } from './model.ts';
+import type { LearnedMix, MixLearner } from './mix.ts';
+import type { NodeRecord, PodRecord } from './model.ts';
 
 export const SNAPSHOT_VERSION: number = 1;
 
@@ -12,12 +13,22 @@ export interface Snapshot {
   readonly version: number;
   readonly nodes: readonly NodeRecord[];
   readonly residents: readonly Omit<Resident, 'positions'>[];
+  /** GPU pods that are not bound yet. */
+  readonly pending: readonly PodRecord[];
   /** GPU indices marked unhealthy from outside the inventory, by node name. */
   readonly markedUnhealthy: readonly (readonly [nodeName: string, indices: readonly number[]])[];
+  /** What the typical mix was learned from. */
+  readonly mix: LearnedMix;
 }
 
-/** Everything the ledger knows, in name and UID order. */
-export function takeSnapshot(ledger: Ledger): Snapshot {
+/** What a snapshot is taken of. */
+export interface SnapshotSource {
+  readonly ledger: Ledger;
+  readonly learner: MixLearner;
+}
+
+/** Everything the engine knows, in name and UID order, with the pods that wait. */
+export function takeSnapshot({ ledger, learner }: SnapshotSource, pending: Iterable<PodRecord> = []): Snapshot {
   const nodes = [...ledger.nodes()].sort((a, b) => (a.name < b.name ? -1 : 1));
   const residents = [...ledger.residents()]
     .sort((a, b) => (a.uid < b.uid ? -1 : 1))
@@ -25,7 +36,15 @@ export function takeSnapshot(ledger: Ledger): Snapshot {
   const markedUnhealthy = nodes
     .map(({ name }) => [name, [...ledger.markedUnhealthy(name)].sort((a, b) => a - b)] as const)
     .filter(([, indices]) => indices.length > 0);
-  return { kind: 'gpuloom-snapshot', version: SNAPSHOT_VERSION, nodes, residents, markedUnhealthy };
+  return {
+    kind: 'gpuloom-snapshot',
+    version: SNAPSHOT_VERSION,
+    nodes,
+    residents,
+    pending: [...pending].sort((a, b) => (a.uid < b.uid ? -1 : 1)),
+    markedUnhealthy,
+    mix: learner.save(),
+  };
 }
 
 export type SnapshotReading =
@@ -43,15 +62,18 @@ export function readSnapshot(value: unknown): SnapshotReading {
       why: `snapshot version ${snapshot.version}; this build reads version ${SNAPSHOT_VERSION}`,
     };
   }
-  const isWhole = [snapshot.nodes, snapshot.residents, snapshot.markedUnhealthy].every((each) => Array.isArray(each));
+  const { nodes, residents, pending, markedUnhealthy, mix } = snapshot;
+  const lists: readonly unknown[] = [nodes, residents, pending, markedUnhealthy, mix?.seen, mix?.typical];
+  const isWhole = lists.every((each) => Array.isArray(each));
   return isWhole
     ? { kind: 'snapshot', snapshot }
-    : { kind: 'invalid', why: 'snapshot lacks nodes, residents or markedUnhealthy' };
+    : { kind: 'invalid', why: 'snapshot lacks nodes, residents, pending, markedUnhealthy or mix' };
 }
 
-/** Loads a snapshot into an empty ledger. */
-export function restoreSnapshot(ledger: Ledger, snapshot: Snapshot): void {
+/** Loads a snapshot into an empty engine. Pods that wait are the caller's to offer again. */
+export function restoreSnapshot({ ledger, learner }: SnapshotSource, snapshot: Snapshot): void {
   for (const node of snapshot.nodes) ledger.upsertNode(node);
   for (const [name, indices] of snapshot.markedUnhealthy) ledger.markUnhealthy(name, new Set(indices));
   for (const resident of snapshot.residents) ledger.adopt({ ...resident, positions: [] });
+  learner.load(snapshot.mix);
 }

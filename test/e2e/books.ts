@@ -8,6 +8,7 @@ import { nodeRecord, podRecord } from '../../extender/core/records.ts';
 import { PROFILES } from '../../extender/core/resources.ts';
 import type { Profile } from '../../extender/core/resources.ts';
 import { FITS } from '../../extender/core/reasons.ts';
+import { MixLearner } from '../../extender/core/mix.ts';
 import { restoreSnapshot } from '../../extender/core/snapshot.ts';
 import type { Snapshot } from '../../extender/core/snapshot.ts';
 import { ClusterState } from '../../extender/core/state.ts';
@@ -27,7 +28,7 @@ export async function ledgerFromApi(api: ApiClient, profile: Profile = PROFILES.
 /** Every way in which a snapshot differs from a ledger, in words. */
 export function bookDifferences(snapshot: Snapshot, truth: Ledger): readonly string[] {
   const kept = new Ledger(new ClusterState());
-  restoreSnapshot(kept, snapshot);
+  restoreSnapshot({ ledger: kept, learner: new MixLearner(kept.state.models, 1) }, snapshot);
   const columns = [...drift(kept, truth), ...drift(truth, kept)];
   return [
     ...columns.map(

@@ -2,12 +2,10 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { drift } from '../../extender/core/drift.ts';
 import type { Ledger } from '../../extender/core/ledger.ts';
-import { Ledger as LedgerOf } from '../../extender/core/ledger.ts';
 import type { PodRecord } from '../../extender/core/model.ts';
 import { POLICY_NAMES } from '../../extender/core/model.ts';
 import { FITS } from '../../extender/core/reasons.ts';
 import { restoreSnapshot, takeSnapshot, type Snapshot } from '../../extender/core/snapshot.ts';
-import { ClusterState } from '../../extender/core/state.ts';
 import { node, pod, type GpuSketch, type PodSketch } from '../support/builders.ts';
 import { Bench } from '../support/engine.ts';
 
@@ -221,16 +219,21 @@ describe('whatever happens to the cluster', () => {
     );
   });
 
-  it('a snapshot through JSON restores the same books and takes the same snapshot again', () => {
+  it('a snapshot through JSON restores the same books, learns on alike, and takes the same snapshot again', () => {
     fc.assert(
       fc.property(history, (steps) => {
         const bench = start();
         steps.forEach((each, serial) => run(bench, each, serial));
-        const taken = JSON.parse(JSON.stringify(takeSnapshot(bench.engine.ledger))) as Snapshot;
-        const restored = new LedgerOf(new ClusterState());
+        const taken = JSON.parse(JSON.stringify(takeSnapshot(bench.engine))) as Snapshot;
+        const restored = new Bench([], { mixWindow: 16 }).engine;
         restoreSnapshot(restored, taken);
-        expect(drift(bench.engine.ledger, restored)).toEqual([]);
+        expect(drift(bench.engine.ledger, restored.ledger)).toEqual([]);
         expect(JSON.parse(JSON.stringify(takeSnapshot(restored)))).toEqual(taken);
+        for (const engine of [bench.engine, restored]) {
+          for (let slices = 1; slices < 9; slices++)
+            engine.learner.learn(bench.shape(pod({ name: 'later', slices })).request);
+        }
+        expect(restored.learner.save()).toEqual(bench.engine.learner.save());
       }),
       { numRuns: 100, seed: 4 },
     );
