@@ -8,9 +8,9 @@ import { PROFILES } from '../core/resources.ts';
 import type { EmbeddedApiServer } from '../embedded/api-server.ts';
 import type { EmbeddedCluster } from '../embedded/cluster.ts';
 import type { Change } from '../embedded/store.ts';
-import { CallFailed, connectExtender } from './extender-calls.ts';
+import { CallFailed, connectExtender, type ExtenderCalls } from './extender-calls.ts';
 import type { ExtenderEndpoint } from './extender-service.ts';
-import { KubeScheduler } from './kube-scheduler.ts';
+import { KubeScheduler, type KubeSchedulerOptions } from './kube-scheduler.ts';
 import { Latencies } from './latencies.ts';
 import { asPod, identityOf, type PodIdentity } from './manifests.ts';
 import { OccupancyReader, type Occupancy } from './occupancy.ts';
@@ -51,32 +51,17 @@ export function openSession(options: SessionOptions): Session {
   const tally = new Tally();
   const latencies = new Latencies();
   const connections = bindConcurrency + 1;
-  const calls = connectExtender({
-    verbsUrl: extender.verbsUrl,
-    connections,
-    onAnswer: (verb, millis) => latencies.add(verb, millis),
-  });
+  const onAnswer = latencies.add.bind(latencies);
+  const calls = connectExtender({ verbsUrl: extender.verbsUrl, connections, onAnswer });
   const api = new Pool(server.url, { connections, pipelining: 1 });
   const occupancies = new OccupancyReader();
   let refused: PodIdentity | undefined;
-  const scheduler = new KubeScheduler({
-    calls,
-    bindConcurrency,
-    managedResources: MANAGED,
-    weight: EXTENDER_WEIGHT,
-    queue: new SchedulingQueue(options.queue),
-    random: seededRandom(options.seed, 'ties'),
-    bindDirectly: async (pod, nodeName) => {
-      await postBinding(api, pod, nodeName);
-      await options.afterDirectBind?.(identityOf(pod));
-    },
-    onRefused: (pod, cause) => {
-      tally.refuse(identityOf(pod).uid, cause);
-      // One pod is shown for as long as it waits, so that its name can be read.
-      if (refused === undefined || !isPending(cluster, refused)) refused = identityOf(pod);
-    },
-  });
-  for (const current of cluster.store.list('nodes')) scheduler.observe({ resource: 'nodes', type: 'ADDED', current });
+  const onRefused = (pod: PodManifest, cause: string): void => {
+    tally.refuse(identityOf(pod).uid, cause);
+    // One pod is shown for as long as it waits, so that its name can be read.
+    if (refused === undefined || !isPending(cluster, refused)) refused = identityOf(pod);
+  };
+  const scheduler = createScheduler(options, calls, api, onRefused);
   const unsubscribe = cluster.subscribe((change) => {
     tally.observe(change);
     scheduler.observe(change);
@@ -94,6 +79,31 @@ export function openSession(options: SessionOptions): Session {
       await Promise.all([calls.close(), api.close()]);
     },
   };
+}
+
+function createScheduler(
+  { server, seed, bindConcurrency, queue, afterDirectBind }: SessionOptions,
+  calls: ExtenderCalls,
+  api: Pool,
+  onRefused: KubeSchedulerOptions['onRefused'],
+): KubeScheduler {
+  const scheduler = new KubeScheduler({
+    calls,
+    bindConcurrency,
+    onRefused,
+    managedResources: MANAGED,
+    weight: EXTENDER_WEIGHT,
+    queue: new SchedulingQueue(queue),
+    random: seededRandom(seed, 'ties'),
+    bindDirectly: async (pod, nodeName) => {
+      await postBinding(api, pod, nodeName);
+      await afterDirectBind?.(identityOf(pod));
+    },
+  });
+  for (const current of server.cluster.store.list('nodes')) {
+    scheduler.observe({ resource: 'nodes', type: 'ADDED', current });
+  }
+  return scheduler;
 }
 
 /** At the API server, without a node, and the same pod still. */

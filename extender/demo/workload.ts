@@ -50,21 +50,21 @@ function kind(
 }
 
 const KINDS: readonly Kind[] = [
-  kind('online', 'chat-7b', 10, [1, 16, 20], [4, 24], [30, 120]),
-  kind('online', 'chat-14b', 4, [1, 30, 25], [6, 40], [30, 120]),
-  kind('online', 'chat-70b', 2, [4, 40, 40, 'A100-80GB|H100-80GB'], [16, 160], [60, 120]),
-  kind('online', 'embedding', 12, [1, 4, 10], [2, 8], [20, 90]),
-  kind('online', 'reranker', 9, [1, 3, 10], [2, 6], [20, 90]),
-  kind('online', 'speech-to-text', 8, [1, 8, 12], [2, 12], [20, 90]),
-  kind('online', 'image-search', 6, [1, 6, 0], [2, 8], [30, 90]),
-  kind('online', 'recommender', 6, [1, 10, 15], [4, 16], [30, 120]),
+  kind('online', 'chat-7b', 10, [1, 16, 20], [4, 24], [20, 60]),
+  kind('online', 'chat-14b', 4, [1, 30, 25], [6, 40], [20, 60]),
+  kind('online', 'chat-70b', 2, [4, 40, 40, 'A100-80GB|H100-80GB'], [16, 160], [30, 60]),
+  kind('online', 'embedding', 12, [1, 4, 10], [2, 8], [15, 50]),
+  kind('online', 'reranker', 9, [1, 3, 10], [2, 6], [15, 50]),
+  kind('online', 'speech-to-text', 8, [1, 8, 12], [2, 12], [15, 50]),
+  kind('online', 'image-search', 6, [1, 6, 0], [2, 8], [15, 50]),
+  kind('online', 'recommender', 6, [1, 10, 15], [4, 16], [20, 60]),
   kind('batch', 'fine-tune', 3, [1, 36, 35, '!T4'], [6, 48], [20, 60]),
   kind('batch', 'pretrain', 0.5, [8, 36, 90], [48, 320], [30, 60]),
   kind('batch', 'data-parallel', 1.5, [2, 20, 40], [8, 64], [20, 60]),
-  kind('batch', 'backfill', 6, [1, 12, 15], [2, 16], [5, 30]),
+  kind('batch', 'backfill', 6, [1, 12, 15], [2, 16], [15, 40]),
   kind('batch', 'notebook', 3, [1, 6, 0], [2, 16], [10, 60]),
-  kind('batch', 'sweep', 4, [1, 20, 25], [4, 24], [5, 40]),
-  kind('batch', 'video-encode', 3, [1, 4, 15], [2, 4], [5, 20]),
+  kind('batch', 'sweep', 4, [1, 20, 25], [4, 24], [15, 45]),
+  kind('batch', 'video-encode', 3, [1, 4, 15], [2, 4], [10, 25]),
 ];
 
 type Flaw = Pick<PodSketch, 'app'> & Partial<Omit<PodSketch, 'name'>>;
