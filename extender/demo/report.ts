@@ -98,7 +98,7 @@ export function summaryLines(summary: Summary, look: Look): Line[] {
     line(
       'GPUs over capacity: ',
       span(String(gpusOverCapacity), gpusOverCapacity === 0 ? 'good' : 'bad'),
-      ` (counted from the pods at the API server, not by the extender)${amiss}`,
+      ` (counted from the pods at the API server)${amiss}`,
     ),
   ];
 }
@@ -120,6 +120,6 @@ export function nextSteps(): Line[] {
     line('On a real cluster:'),
     step('node extender/main.ts --kubeconfig ~/.kube/config', 'the extender itself'),
     step('npm run extender -- --kubeconfig ~/.kube/config  ', 'the same'),
-    step('deploy/scheduler/                                ', "kube-scheduler's configuration"),
+    step('deploy/scheduler/                                ', 'for kube-scheduler'),
   ];
 }
