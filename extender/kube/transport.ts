@@ -52,7 +52,7 @@ export function createTransport(credentials: Credentials, options: TransportOpti
     const body = request.body === undefined ? null : JSON.stringify(request.body);
     const contentType = body === null ? {} : { 'content-type': request.contentType ?? 'application/json' };
     try {
-      return await dispatcher.request({
+      const answer = dispatcher.request({
         origin: credentials.origin,
         path: `${credentials.basePath}${checkedPath(path)}${queryString(request.query ?? {})}`,
         method,
@@ -62,6 +62,8 @@ export function createTransport(credentials: Credentials, options: TransportOpti
         headersTimeout: 0,
         bodyTimeout: 0,
       });
+      // undici heeds the signal only once the request has a connection, which a stuck handshake never gives it.
+      return await abortable(answer, request.signal);
     } catch (error) {
       throw unreachable(error, credentials.origin);
     }
@@ -143,7 +145,7 @@ async function authorized(
   }
 }
 
-/** An exec plugin may hang; the caller's time limit holds all the same. */
+/** The work may hang; the caller's time limit holds all the same. */
 function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {

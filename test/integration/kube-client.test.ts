@@ -6,6 +6,7 @@ import { createServer as createHttpServer } from 'node:http';
 import type { RequestListener, Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import type { ServerOptions } from 'node:https';
+import { createServer as createTcpServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -222,6 +223,20 @@ describe('a request', () => {
     const refused = client.request('POST', '/api/v1/pods', { body: {}, timeoutMillis: 5_000 });
     await expect(refused).rejects.toBeInstanceOf(KubeUnreachable);
     await expect(refused).rejects.toMatchObject({ sent: 'no' });
+  });
+
+  it('keeps its time limit while a server takes the connection and then says nothing', async () => {
+    const silent = createTcpServer();
+    silent.listen(0, '127.0.0.1');
+    await once(silent, 'listening');
+    cleanups.push(() => void silent.close());
+    const { port } = silent.address() as AddressInfo;
+    const client = await connect({
+      kind: 'kubeconfig-object',
+      kubeconfig: kubeconfig(port, { 'insecure-skip-tls-verify': true }, {}),
+    });
+    // The handshake has a longer limit of its own, which would show in the message.
+    await expect(client.request('POST', '/api/v1/pods', { body: {}, timeoutMillis: 50 })).rejects.toThrow(/timed out/);
   });
 
   it('hands on an answer that is not JSON as text', async () => {
