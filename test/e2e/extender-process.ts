@@ -1,6 +1,7 @@
 // The extender as an operator runs it: a process of its own, seen only through its listeners and its log.
 // One object is one replica over all its restarts, on the same two ports. Calls must not overlap.
 
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { Snapshot } from '../../extender/core/snapshot.ts';
@@ -91,6 +92,13 @@ export class ExtenderProcess {
   async kill(): Promise<void> {
     await this.#program?.kill();
     this.#program = undefined;
+  }
+
+  /** Lines of its log, over all its lives, that tell of a call the API server forbade. */
+  async forbiddenCalls(): Promise<readonly string[]> {
+    if (this.#program === undefined) throw new Error(`${this.name} is not running`);
+    const lines = (await readFile(this.#program.logFile, 'utf8')).split('\n');
+    return lines.filter((line) => /\b403\b|[Ff]orbidden/.test(line));
   }
 
   async snapshot(): Promise<Snapshot> {

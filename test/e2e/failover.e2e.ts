@@ -71,7 +71,8 @@ test.each(DISTURBANCES)('work goes on when the leader %s', async (_what, disturb
 test('every leader took fresh lists before it bound, and bound only during its own term', async () => {
   const terms = leadershipTerms(await cluster.plane.auditedCalls());
   expect(termFaults(terms)).toEqual([]);
-  expect(terms.filter(({ bindings }) => bindings.length > 0)).toHaveLength(DISTURBANCES.length + 1);
+  // More where a slow machine makes a leader miss its renewal; fewer would mean that something was not disturbed.
+  expect(terms.filter(({ bindings }) => bindings.length > 0).length).toBeGreaterThan(DISTURBANCES.length);
 });
 
 test('nothing was granted twice, nothing was lost, and the books agree', async () => {

@@ -125,6 +125,7 @@ test('the inspect document adds up to what is bound, in the form of gpushare', a
 test('no GPU was ever over its limits, and the books agree with the API server', async () => {
   await cluster.history.finish();
   await cluster.expectSound(extender);
+  expect(await extender.forbiddenCalls()).toEqual([]);
 });
 
 function sharePod(name: string): PlainPod {

@@ -65,6 +65,13 @@ test('the extender wrote once for every pod it bound, and that was the Binding',
   expect(sorted(writes.map(({ name }) => name))).toEqual(sorted(new Set(shownBound.map(({ pod }) => nameOf(pod)))));
 });
 
+test('the shipped roles allow the extender all it does: nothing was forbidden, and its events are there', async () => {
+  expect(await extender.forbiddenCalls()).toEqual([]);
+  const { items } = await cluster.plane.admin.list('/api/v1/namespaces/default/events');
+  const reasons = new Set(items.map(({ reason }) => reason));
+  expect(reasons).toEqual(new Set([...reasons, 'GpuAllocated', 'GpuRefused', 'GpuRequestInvalid']));
+});
+
 test('a pod that no node can ever host is told why by kube-scheduler', async () => {
   const { items } = await cluster.plane.admin.list('/api/v1/namespaces/default/events');
   const messages = new Map<string, string[]>();
