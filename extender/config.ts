@@ -20,6 +20,12 @@ export interface ServingTlsConfig {
   readonly clientNames: readonly string[];
 }
 
+/** The leader makes itself the only endpoint of this Service, in the namespace of the Lease. */
+export interface PublishConfig {
+  readonly service: string;
+  readonly podIp: string;
+}
+
 export interface ExtenderConfig extends Pick<
   OptionValues,
   | 'profile'
@@ -44,6 +50,7 @@ export interface ExtenderConfig extends Pick<
   readonly tls?: ServingTlsConfig;
   /** `undefined`: on with kube, off with embedded; see `leaderElectionFor`. */
   readonly leaderElection?: boolean;
+  readonly publish?: PublishConfig;
   /** `undefined`: the caller chooses a name unique to this process. */
   readonly identity?: string;
   readonly limits: CoLocationLimits;
@@ -160,6 +167,8 @@ function readSurroundings({ env, readFile }: ConfigInputs): Layer {
   if (namespace) settings.set('leaseNamespace', { value: namespace, origin: 'the namespace of the pod' });
   const identity = env['POD_NAME'] || env['HOSTNAME'];
   if (identity) settings.set('identity', { value: identity, origin: 'the name of the pod or host' });
+  const podIp = env['POD_IP'];
+  if (podIp) settings.set('podIp', { value: podIp, origin: 'POD_IP' });
   return { ...EMPTY, settings };
 }
 
@@ -219,7 +228,9 @@ function shorten(value: unknown): string {
 }
 
 function toConfig(values: OptionValues): ExtenderConfig | undefined {
-  const { listen: _listen, ops: _ops, tlsCert, tlsKey, clientCa, clientNames, ...rest } = values;
+  const { listen: _, ops: __, tlsCert, tlsKey, clientCa, clientNames, publishEndpoint, podIp, ...others } = values;
+  const publishes = publishEndpoint !== undefined && podIp !== undefined;
+  const rest = publishes ? { ...others, publish: { service: publishEndpoint, podIp } } : others;
   const listen = parseAddress(values.listen);
   const ops = parseAddress(values.ops);
   if (listen === undefined || ops === undefined) return undefined;

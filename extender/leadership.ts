@@ -22,6 +22,13 @@ export const ALWAYS_LEADER: Leadership = {
   stop: () => Promise.resolve(),
 };
 
+/** Until it is known who leads. */
+export const NOT_LEADING: Leadership = {
+  isLeader: () => false,
+  isCaughtUp: () => false,
+  stop: () => Promise.resolve(),
+};
+
 export interface LeadershipOptions {
   readonly api: KubeApi;
   readonly clock: Clock;
@@ -32,12 +39,16 @@ export interface LeadershipOptions {
   readonly log: Logger;
   /** Takes fresh lists; resolves false when they could not be had. Never rejects. */
   readonly relist: () => Promise<boolean>;
+  /** This term's fresh lists are complete: verbs are answered from now on. */
+  readonly onCaughtUp?: () => void;
 }
 
-export function electLeader({ log, relist, identity, name, ...options }: LeadershipOptions): Leadership {
+export function electLeader({ log, relist, onCaughtUp, identity, name, ...options }: LeadershipOptions): Leadership {
   let caughtUpEpoch: number | undefined;
   const catchUp = async (epoch: number): Promise<void> => {
-    if (await relist()) caughtUpEpoch = epoch;
+    if (!(await relist())) return;
+    caughtUpEpoch = epoch;
+    onCaughtUp?.();
   };
   const election = startLeaderElection({
     ...options,

@@ -7,15 +7,20 @@ export type ReadinessState = 'syncing' | 'standby' | 'active' | 'draining' | 'st
 
 /** What readiness depends on. Each is read at the moment of the question. */
 export interface ReadinessSources {
-  /** Names of feeds that have not delivered their first complete list, or not since becoming leader. */
+  /** Names of feeds that have not delivered their first complete list. */
   unsynced(): readonly string[];
   /** Monotonic time of the latest sign of life of the quietest feed. */
   lastContactMillis(): number;
   isLeader(): boolean;
+  /** Complete lists have been taken in since becoming leader. */
+  isCaughtUp(): boolean;
 }
 
 export interface ReadinessReport {
+  /** Verbs are answered. */
   readonly ready: boolean;
+  /** Ready, or fit to take over: a standby whose view of the cluster is complete and fresh. */
+  readonly warm: boolean;
   readonly state: ReadinessState;
   readonly detail: string;
 }
@@ -38,33 +43,28 @@ export class Readiness {
   }
 
   report(): ReadinessReport {
-    if (this.#isDraining)
-      return { ready: false, state: 'draining', detail: 'shutting down; another replica takes over' };
-    if (!this.#sources.isLeader()) {
-      return {
-        ready: false,
-        state: 'standby',
-        detail: 'another replica holds the lease; this one takes over when it ends',
-      };
+    if (this.#isDraining) return cold('draining', 'shutting down; another replica takes over');
+    const isLeader = this.#sources.isLeader();
+    const gap = this.#gap(isLeader);
+    if (!isLeader) {
+      const detail = 'another replica holds the lease; this one takes over when it ends';
+      const caveat = gap === undefined ? '' : ` (${gap.detail})`;
+      return { ready: false, warm: gap === undefined, state: 'standby', detail: detail + caveat };
     }
+    return gap ?? { ready: true, warm: true, state: 'active', detail: 'answering' };
+  }
+
+  /** What the view of the cluster lacks, if anything. */
+  #gap(isLeader: boolean): ReadinessReport | undefined {
     const unsynced = this.#sources.unsynced();
-    if (unsynced.length > 0) {
-      return {
-        ready: false,
-        state: 'syncing',
-        detail: `waiting for the first complete list of ${unsynced.join(', ')}`,
-      };
+    if (unsynced.length > 0) return cold('syncing', `waiting for the first complete list of ${unsynced.join(', ')}`);
+    if (isLeader && !this.#sources.isCaughtUp()) {
+      return cold('syncing', 'leading since a moment ago; waiting for fresh lists of everything');
     }
     const silentMillis = this.#clock.monotonicMillis() - this.#sources.lastContactMillis();
-    if (silentMillis > this.#staleAfterMillis) {
-      const seconds = Math.round(silentMillis / 1000);
-      return {
-        ready: false,
-        state: 'stale',
-        detail: `nothing heard from the API server for ${seconds} s; not deciding on old data`,
-      };
-    }
-    return { ready: true, state: 'active', detail: 'answering' };
+    if (silentMillis <= this.#staleAfterMillis) return undefined;
+    const seconds = Math.round(silentMillis / 1000);
+    return cold('stale', `nothing heard from the API server for ${seconds} s; not deciding on old data`);
   }
 
   /** Why verbs must be refused now, or undefined while active. */
@@ -72,4 +72,8 @@ export class Readiness {
     const { ready, state, detail } = this.report();
     return ready ? undefined : `gpuloom is ${state}: ${detail}`;
   }
+}
+
+function cold(state: ReadinessState, detail: string): ReadinessReport {
+  return { ready: false, warm: false, state, detail };
 }

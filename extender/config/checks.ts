@@ -1,5 +1,6 @@
 // What a schema cannot say: addresses, and options that only make sense together. Pure; reports everything it finds.
 
+import { isIP } from 'node:net';
 import type { OptionValues } from './options.ts';
 
 export interface Address {
@@ -28,7 +29,13 @@ export interface Finding {
 }
 
 export function checkCombinations(values: OptionValues): readonly Finding[] {
-  return [...tlsFindings(values), ...listenFindings(values), ...clusterFindings(values), ...boundFindings(values)];
+  return [
+    ...tlsFindings(values),
+    ...listenFindings(values),
+    ...clusterFindings(values),
+    ...publishFindings(values),
+    ...boundFindings(values),
+  ];
 }
 
 function error(involves: Finding['involves'], message: string): Finding {
@@ -109,6 +116,32 @@ function clusterFindings(values: OptionValues): Finding[] {
   if (values.leaderElection === true) {
     const advice = 'the embedded cluster has a single replica; drop it or use --cluster kube';
     findings.push(error(['leaderElection', 'cluster'], advice));
+  }
+  return findings;
+}
+
+function publishFindings({ publishEndpoint, podIp, leaderElection, cluster, listen }: OptionValues): Finding[] {
+  if (publishEndpoint === undefined) return [];
+  const findings: Finding[] = [];
+  if (leaderElection === false) {
+    const advice =
+      'only a leader publishes itself, and none is elected; drop --no-leader-election or --publish-endpoint';
+    findings.push(error(['publishEndpoint', 'leaderElection'], advice));
+  }
+  if (cluster === 'embedded') {
+    const advice = 'the embedded cluster has no Services; drop it or use --cluster kube';
+    findings.push(error(['publishEndpoint', 'cluster'], advice));
+  }
+  const served = parseAddress(listen)?.host;
+  if (podIp === undefined) {
+    const advice = 'needs the address of this pod; set POD_IP from the field status.podIP, or podIp in the file';
+    findings.push(error(['publishEndpoint', 'podIp'], advice));
+  } else if (isIP(podIp) === 0 || isLoopback(podIp)) {
+    const advice = `${JSON.stringify(podIp)} is no address that other nodes reach; set POD_IP from status.podIP`;
+    findings.push(error(['podIp', 'publishEndpoint'], advice));
+  } else if (served !== undefined && isLoopback(served)) {
+    const advice = `${listen} is not reachable at the published address ${podIp}; listen on 0.0.0.0`;
+    findings.push(warning(['listen', 'publishEndpoint', 'podIp'], advice));
   }
   return findings;
 }

@@ -83,6 +83,24 @@ const schema = Type.Object({
       expects: 'true or false',
     }),
   ),
+  publishEndpoint: Type.Optional(
+    Type.String({
+      flag: '--publish-endpoint <service>',
+      description:
+        'while leading, make this pod the only endpoint of that Service, which must have no selector; a standby is ' +
+        'then Ready at /readyz?standby=ok (default: off)',
+      pattern: '^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$',
+      expects: 'the name of a Service',
+    }),
+  ),
+  podIp: Type.Optional(
+    Type.String({
+      description: 'address of this pod, for --publish-endpoint (default: POD_IP)',
+      minLength: 2,
+      maxLength: 45,
+      expects: 'an IP address',
+    }),
+  ),
   logLevel: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
     flag: '--log-level <level>',
     description: 'least severe level that is logged',
@@ -150,6 +168,8 @@ export interface OptionValues {
   readonly clientNames: readonly string[];
   readonly insecureListen: boolean;
   readonly leaderElection?: boolean;
+  readonly publishEndpoint?: string;
+  readonly podIp?: string;
   readonly logLevel: LogLevel;
   readonly leaseNamespace: string;
   readonly leaseName: string;

@@ -1,7 +1,7 @@
 // The resources the embedded API server knows and how each behaves on writes.
 // A table only: adding a resource is adding a row. Pure.
 
-export type ResourceName = 'nodes' | 'pods' | 'configmaps' | 'events' | 'events.events.k8s.io' | 'leases';
+export type ResourceName = 'nodes' | 'pods' | 'configmaps' | 'endpoints' | 'events' | 'events.events.k8s.io' | 'leases';
 
 export interface ResourceDefinition {
   /** Key in the store. Two API groups may serve the same plural. */
@@ -76,6 +76,15 @@ const DEFINITIONS: Readonly<Record<ResourceName, ResourceDefinition>> = {
     singular: 'configmap',
     shortNames: ['cm'],
     kind: 'ConfigMap',
+  },
+  endpoints: {
+    ...DEFAULTS,
+    resource: 'endpoints',
+    plural: 'endpoints',
+    singular: 'endpoints',
+    shortNames: ['ep'],
+    kind: 'Endpoints',
+    createOnUpdate: true,
   },
   events: {
     ...EVENT,

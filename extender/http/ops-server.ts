@@ -42,9 +42,16 @@ function addProbeRoutes(app: WebInstance, { ops, metrics }: OpsServerOptions): v
     const health = ops.health();
     sendJson(reply, health.live ? 200 : 503, JSON.stringify(health));
   });
-  app.get('/readyz', (_request: Request, reply: Reply) => {
+  // Without a query: whether this replica answers, for whatever chooses the replica to call. With standby=ok: whether it
+  // is well, leading or not, for whatever replaces and evicts replicas.
+  app.get('/readyz', (request: Request, reply: Reply) => {
+    const standby: unknown = new Map(fieldsOf(request.query)).get('standby');
+    if (standby !== undefined && standby !== 'ok') {
+      return sendJson(reply, 400, JSON.stringify({ error: 'standby must be ok, as in /readyz?standby=ok' }));
+    }
     const readiness = ops.readiness();
-    sendJson(reply, readiness.ready ? 200 : 503, JSON.stringify(readiness));
+    const passes = standby === 'ok' ? readiness.warm : readiness.ready;
+    sendJson(reply, passes ? 200 : 503, JSON.stringify(readiness));
   });
   app.get('/metrics', async (_request: Request, reply: Reply) => {
     const text = await metrics.render();
@@ -69,6 +76,10 @@ function addExplainRoute(app: WebInstance, { ops, renderText }: OpsServerOptions
   });
 }
 
+function fieldsOf(query: unknown): readonly (readonly [name: string, value: unknown])[] {
+  return typeof query === 'object' && query !== null ? Object.entries(query) : [];
+}
+
 interface ExplainQuery {
   readonly namespace: string;
   readonly name: string;
@@ -79,7 +90,7 @@ const EXAMPLE = 'for example /explain?pod=default/trainer-0&format=text';
 
 /** The query, or a text that says what is wrong with it. */
 function parseExplainQuery(query: unknown): ExplainQuery | string {
-  const fields = new Map<string, unknown>(typeof query === 'object' && query !== null ? Object.entries(query) : []);
+  const fields = new Map(fieldsOf(query));
   const pod = fields.get('pod');
   const format = fields.get('format') ?? 'json';
   for (const key of fields.keys()) {

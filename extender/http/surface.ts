@@ -21,6 +21,8 @@ export interface OpsSurface {
   health(): { readonly live: boolean; readonly detail: string };
   readiness(): {
     readonly ready: boolean;
+    /** Ready, or a standby that could take over at once. */
+    readonly warm: boolean;
     readonly state: 'syncing' | 'standby' | 'active' | 'draining' | 'stale';
     readonly detail: string;
   };

@@ -15,7 +15,7 @@ afterEach(async () => {
 
 const quiet: OpsSurface = {
   health: () => ({ live: true, detail: '' }),
-  readiness: () => ({ ready: true, state: 'active', detail: '' }),
+  readiness: () => ({ ready: true, warm: true, state: 'active', detail: '' }),
   explain: ({ namespace, name }) => (name === 'ghost' ? undefined : { pod: `${namespace}/${name}`, nodes: 2 }),
   snapshot: () => ({ version: 1, nodes: [] }),
   inspect: (node) => (node === 'ghost' ? undefined : { nodes: [] }),
@@ -52,10 +52,10 @@ describe('probes', () => {
   it('answer 200 while well and 503 with the state while not', async () => {
     const well = start();
     expect((await well.app.inject('/healthz')).statusCode).toBe(200);
-    expect((await well.app.inject('/readyz')).json()).toEqual({ ready: true, state: 'active', detail: '' });
+    expect((await well.app.inject('/readyz')).json()).toMatchObject({ ready: true, state: 'active' });
     const ill = start({
       health: () => ({ live: false, detail: 'event loop stuck' }),
-      readiness: () => ({ ready: false, state: 'syncing', detail: 'waiting for pods' }),
+      readiness: () => ({ ready: false, warm: false, state: 'syncing', detail: 'waiting for pods' }),
     });
     expect((await ill.app.inject('/healthz')).statusCode).toBe(503);
     const readiness = await ill.app.inject('/readyz');
@@ -63,6 +63,20 @@ describe('probes', () => {
       503,
       { state: 'syncing', detail: 'waiting for pods' },
     ]);
+  });
+
+  it.each([
+    ['a leader', { ready: true, warm: true, state: 'active' as const }, 200, 200],
+    ['a standby with a fresh view', { ready: false, warm: true, state: 'standby' as const }, 503, 200],
+    ['a standby that still lists', { ready: false, warm: false, state: 'standby' as const }, 503, 503],
+  ])('tell %s from one that may be called, and from one that is well', async (_who, report, called, well) => {
+    const { app } = start({ readiness: () => ({ ...report, detail: '' }) });
+    const [plain, tolerant] = [await app.inject('/readyz'), await app.inject('/readyz?standby=ok')];
+    expect([plain.statusCode, tolerant.statusCode]).toEqual([called, well]);
+    expect(tolerant.json()).toEqual(plain.json());
+    expect((await app.inject('/readyz?verbose')).statusCode).toBe(called);
+    const misspelt = await app.inject('/readyz?standby=yes');
+    expect([misspelt.statusCode, misspelt.body]).toEqual([400, containing('/readyz?standby=ok')]);
   });
 });
 

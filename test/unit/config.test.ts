@@ -83,6 +83,41 @@ describe('defaults', () => {
   });
 });
 
+describe('publishing the endpoint', () => {
+  const argv = ['--publish-endpoint', 'gpuloom-extender', '--listen', '0.0.0.0:1', '--insecure-listen'];
+
+  it('takes the address of the pod, and is off unless a Service is named', () => {
+    const publish = { service: 'gpuloom-extender', podIp: '10.1.2.3' };
+    expect(config({ argv, env: { POD_IP: '10.1.2.3' } }).publish).toEqual(publish);
+    const files = { f: 'publishEndpoint: gpuloom-extender\npodIp: 10.1.2.3\n' };
+    expect(config({ argv: ['--config', 'f'], env: { POD_IP: '10.9.9.9' }, files }).publish).toEqual(publish);
+    expect(config({ argv, env: { GPULOOM_POD_IP: 'fd00::7', POD_IP: '10.9.9.9' } }).publish?.podIp).toBe('fd00::7');
+    const env = { GPULOOM_PUBLISH_ENDPOINT: 'other', POD_IP: '10.1.2.3' };
+    expect(config({ env }).publish).toEqual({ ...publish, service: 'other' });
+    expect(config({ env: { POD_IP: '10.1.2.3' } })).toEqual(config());
+  });
+
+  it.each<[string, Given, string]>([
+    ['no address', { argv }, 'set POD_IP from the field status.podIP'],
+    [
+      'no leader',
+      { argv: [...argv, '--no-leader-election'], env: { POD_IP: '10.1.2.3' } },
+      'drop --no-leader-election',
+    ],
+    ['no real cluster', { argv: [...argv, '--cluster=embedded'], env: { POD_IP: '10.1.2.3' } }, '--cluster kube'],
+    ['a name for an address', { argv, env: { POD_IP: 'extender-0' } }, 'set POD_IP from status.podIP'],
+    ['an address of this host only', { argv, env: { POD_IP: '127.0.0.1' } }, 'set POD_IP from status.podIP'],
+    ['no Service name', { argv: ['--publish-endpoint', 'a.b'], env: { POD_IP: '10.1.2.3' } }, 'the name of a Service'],
+  ])('is refused with %s', (_what, given, advice) => {
+    expect(errors(given)).toEqual([containing(advice)]);
+  });
+
+  it('is doubted where the verbs are not served at the published address', () => {
+    const given = { argv: ['--publish-endpoint', 'gpuloom-extender'], env: { POD_IP: '10.1.2.3' } };
+    expect(warnings(given)).toEqual([containing('listen on 0.0.0.0')]);
+  });
+});
+
 describe('precedence', () => {
   it('is flag, environment, file, default', () => {
     const files = { f: 'policy: binpack\nnarrow: 1\nlogLevel: debug\nlimits:\n  podsPerGpu: 8\n' };

@@ -8,6 +8,7 @@ import { parse, stringify } from 'yaml';
 import { describe, expect, it } from 'vitest';
 import { loadConfig } from '../../extender/config.ts';
 import type { ExtenderConfig } from '../../extender/config.ts';
+import { PORT_NAME } from '../../extender/kube/endpoints-record.ts';
 import { stringAt } from '../../extender/kube/kube-api.ts';
 import { at, listAt } from '../support/api-connection.ts';
 import {
@@ -46,7 +47,12 @@ function configOf(deployment: unknown): ExtenderConfig & { readonly warnings: re
   });
   const result = loadConfig({
     argv: listAt(deployment, `${CONTAINER}.args`).map(String),
-    env: { ...Object.fromEntries(env), POD_NAME: 'gpuloom-extender-0', POD_NAMESPACE: 'gpuloom-system' },
+    env: {
+      ...Object.fromEntries(env),
+      POD_NAME: 'gpuloom-extender-0',
+      POD_NAMESPACE: 'gpuloom-system',
+      POD_IP: '10.0.0.5',
+    },
     readFile: (path) => {
       throw new Error(`${path} is not in the image`);
     },
@@ -121,12 +127,12 @@ describe('the Deployment of the extender', () => {
       { name: 'verbs', containerPort: listen.port, protocol: 'TCP' },
       { name: 'ops', containerPort: ops.port, protocol: 'TCP' },
     ]);
-    expect(at(container, 'readinessProbe.httpGet')).toEqual({ path: '/readyz', port: 'ops' });
+    expect(at(container, 'readinessProbe.httpGet')).toEqual({ path: '/readyz?standby=ok', port: 'ops' });
     expect(at(container, 'livenessProbe.httpGet')).toEqual({ path: '/healthz', port: 'ops' });
     const service = documentIn('kustomize/base/service.yaml');
-    expect(listAt(service, 'spec.ports')).toEqual([{ name: 'verbs', port: 443, targetPort: 'verbs' }]);
+    expect(listAt(service, 'spec.ports')).toEqual([{ name: PORT_NAME, port: 443, targetPort: listen.port }]);
     const nodePort = patched(service, documentIn('kustomize/overlays/gpushare/node-port.yaml'));
-    expect(at(nodePort, 'spec')).toMatchObject({ type: 'NodePort', ports: [{ targetPort: 'verbs', nodePort: 32766 }] });
+    expect(at(nodePort, 'spec')).toMatchObject({ type: 'NodePort', ports: [{ name: PORT_NAME, nodePort: 32766 }] });
     const policy = documentIn('kustomize/base/network-policy.yaml');
     const opened = listAt(policy, 'spec.ingress').flatMap((rule) =>
       listAt(rule, 'ports').map((port) => at(port, 'port')),
@@ -134,10 +140,10 @@ describe('the Deployment of the extender', () => {
     expect(opened).toEqual(['verbs', 'ops']);
   });
 
-  it('is what the Service and the NetworkPolicy select, by labels of its own', () => {
+  it('is what the NetworkPolicy and the PodDisruptionBudget select, by labels of its own', () => {
     const labels = at(BASE, 'spec.template.metadata.labels');
     const selectors = [
-      at(documentIn('kustomize/base/service.yaml'), 'spec.selector'),
+      at(documentIn('kustomize/base/disruption-budget.yaml'), 'spec.selector.matchLabels'),
       at(documentIn('kustomize/base/network-policy.yaml'), 'spec.podSelector.matchLabels'),
       at(BASE, 'spec.selector.matchLabels'),
     ];
@@ -151,10 +157,32 @@ describe('the Deployment of the extender', () => {
     expect(url.port || '443').toBe('443');
   });
 
-  it('keeps the leader through an update and lets its node be drained, though a standby is never Ready', () => {
+  it('is behind the Service through the leader alone, which publishes itself there', () => {
+    const service = documentIn('kustomize/base/service.yaml');
+    expect(at(service, 'spec.selector')).toBeUndefined();
+    for (const deployment of [BASE, GPUSHARE, PLAIN_HTTP]) {
+      const { publish, leaseNamespace } = configOf(deployment);
+      expect([publish?.service, leaseNamespace]).toEqual([
+        at(service, 'metadata.name'),
+        at(service, 'metadata.namespace'),
+      ]);
+    }
+    const podIp = listAt(BASE, `${CONTAINER}.env`).find((entry) => at(entry, 'name') === 'POD_IP');
+    expect(at(podIp, 'valueFrom.fieldRef.fieldPath')).toBe('status.podIP');
+  });
+
+  it('always keeps one replica with a warm view, through updates and drained nodes', () => {
     expect(at(BASE, 'spec.replicas')).toBe(2);
-    expect(at(BASE, 'spec.strategy.rollingUpdate')).toEqual({ maxSurge: 0, maxUnavailable: 1 });
-    expect(manifests().filter(({ content }) => at(content, 'kind') === 'PodDisruptionBudget')).toEqual([]);
+    expect(at(BASE, 'spec.strategy.rollingUpdate')).toEqual({ maxSurge: 1, maxUnavailable: 0 });
+    expect(at(documentIn('kustomize/base/disruption-budget.yaml'), 'spec.minAvailable')).toBe(1);
+  });
+
+  it('has memory for its heap and for all request bodies that may arrive at once', () => {
+    const options = listAt(BASE, `${CONTAINER}.env`).find((entry) => at(entry, 'name') === 'NODE_OPTIONS');
+    const heapMiB = Number(/--max-old-space-size=(\d+)/.exec(String(at(options, 'value')))?.[1]);
+    const limitMiB = Number(/^(\d+)Mi$/.exec(String(at(BASE, `${CONTAINER}.resources.limits.memory`)))?.[1]);
+    const BODIES_AT_ONCE = 4;
+    expect(limitMiB).toBeGreaterThan(heapMiB + BODIES_AT_ONCE * configOf(BASE).bodyLimitMiB);
   });
 
   it('outlives the calls that kube-scheduler still waits for', () => {

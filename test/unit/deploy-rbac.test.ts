@@ -8,6 +8,7 @@ import { manifests } from '../support/deploy-files.ts';
 
 const KUBE = resolve(import.meta.dirname, '../../extender/kube');
 const LEASE = { namespace: 'gpuloom-system', name: 'gpuloom-extender' };
+const SERVICE = { namespace: 'gpuloom-system', name: 'gpuloom-extender' };
 
 /** A call as RBAC sees it. Without a namespace it can be in any. */
 interface ApiCall {
@@ -38,6 +39,15 @@ const CALLS: readonly ApiCall[] = [
   },
   { by: 'lease.ts: GET the lease', verb: 'get', group: 'coordination.k8s.io', resource: 'leases', ...LEASE },
   { by: 'lease.ts: PUT the lease', verb: 'update', group: 'coordination.k8s.io', resource: 'leases', ...LEASE },
+  {
+    by: 'service-endpoint.ts: POST endpoints',
+    verb: 'create',
+    group: '',
+    resource: 'endpoints',
+    namespace: SERVICE.namespace,
+  },
+  { by: 'service-endpoint.ts: GET the endpoints', verb: 'get', group: '', resource: 'endpoints', ...SERVICE },
+  { by: 'service-endpoint.ts: PUT the endpoints', verb: 'update', group: '', resource: 'endpoints', ...SERVICE },
 ];
 
 const GPUSHARE_CALLS: readonly ApiCall[] = [
