@@ -184,6 +184,24 @@ export const updateCases: Cases = (subject) => {
     expect(at((await api.get(`${leases}/${metadata.name}`)).body, 'spec.holderIdentity')).toBe('b');
   });
 
+  test('Endpoints are created by a PUT, and move only under their current resourceVersion where one is named', async () => {
+    const { api, server, name } = subject();
+    const metadata = { name: name('endpoints') };
+    const url = `/api/v1/namespaces/${server.namespace}/endpoints/${metadata.name}`;
+    const ports = [{ name: 'verbs', port: 12345, protocol: 'TCP' }];
+    const point = (ip: string, resourceVersion?: string): Promise<Answer> =>
+      api.call('PUT', url, {
+        metadata: resourceVersion === undefined ? metadata : { ...metadata, resourceVersion },
+        subsets: [{ addresses: [{ ip }], ports }],
+      });
+    const created = await point('10.0.0.1');
+    expect(created.status).toBe(201);
+    expect((await point('10.0.0.2', versionOf(created))).status).toBe(200);
+    expectFailure(await point('10.0.0.3', versionOf(created)), 409, 'Conflict');
+    expect((await point('10.0.0.4')).status).toBe(200);
+    expect(at((await api.get(url)).body, 'subsets')).toEqual([{ addresses: [{ ip: '10.0.0.4' }], ports }]);
+  });
+
   test('a merge patch sets and removes annotations, and honours a resourceVersion', async () => {
     const { api, pods, name, createPod } = subject();
     const pod = name('patch');
