@@ -113,6 +113,8 @@ export class EnvBinding {
     const answered = this.#answered.get(keyOf(ids));
     if (answered !== undefined) {
       if (sameGpus(answered, claim)) return;
+      // The answer is spent on the wrong container; whom it was meant for waits again.
+      this.#answered.delete(keyOf(ids));
       throw new BindingRefused(
         `the kubelet admitted ${describeClaim(claim)} with the environment meant for ${describeClaim(answered)}; delete the pod to try again`,
       );
