@@ -1,7 +1,7 @@
 // Which cluster to serve: what was asked for, else a real one if there is any sign of it. Never an embedded one unasked.
 
 import type { ExtenderConfig } from './config.ts';
-import { EmbeddedApiServer } from './embedded/api-server.ts';
+import { startEmbeddedCluster } from './demo/embedded-cluster.ts';
 import { findCluster, type ClusterTarget } from './kube/client.ts';
 
 export type ClusterChoice =
@@ -17,10 +17,8 @@ const nothingToClose = (): Promise<void> => Promise.resolve();
 
 export async function chooseCluster(config: Pick<ExtenderConfig, 'cluster' | 'kubeconfig'>): Promise<ClusterChoice> {
   if (config.cluster === 'embedded') {
-    const server = new EmbeddedApiServer();
-    const url = await server.listen();
-    const close = (): Promise<void> => server.close();
-    return { kind: 'chosen', cluster: 'embedded', target: { kind: 'loopback', server: url }, close };
+    const { server, close } = await startEmbeddedCluster({});
+    return { kind: 'chosen', cluster: 'embedded', target: { kind: 'loopback', server: server.url }, close };
   }
   const found = findCluster(config.kubeconfig);
   if (found.kind !== 'none') return { kind: 'chosen', cluster: 'kube', target: found, close: nothingToClose };
