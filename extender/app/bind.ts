@@ -27,16 +27,20 @@ export interface BindDeps {
   readonly clock: Clock;
   readonly profile: Profile;
   readonly refusal: () => string | undefined;
-  /** Limit of one API call. */
+  /** Limit of one API call. A whole bind takes at most half as long again, whatever it has to ask. */
   readonly timeoutMillis: number;
   readonly onEnd: (end: BindEnd, pod: PodRecord | undefined, nodeName: string, detail: string) => void;
 }
+
+const BUDGET_IN_TIMEOUTS = 1.5;
 
 interface Target {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
   readonly nodeName: string;
+  /** Monotonic time by which kube-scheduler must have its answer. */
+  readonly deadlineMillis: number;
 }
 
 /** The call cannot succeed; the message goes to kube-scheduler and from there into the pod's events. */
@@ -52,7 +56,7 @@ class BindFailure extends Error {
 export function createBind(deps: BindDeps): (args: ExtenderBindingArgs) => Promise<ExtenderBindingResult> {
   const inFlight = new Map<string, { readonly nodeName: string; readonly answer: Promise<ExtenderBindingResult> }>();
   return (args) => {
-    const target = targetOf(args);
+    const target = targetOf(args, deps.clock.monotonicMillis() + deps.timeoutMillis * BUDGET_IN_TIMEOUTS);
     if (target === undefined) return Promise.resolve({ Error: 'the binding names no pod, uid or node' });
     const current = inFlight.get(target.uid);
     if (current?.nodeName === target.nodeName) return current.answer;
@@ -66,9 +70,12 @@ export function createBind(deps: BindDeps): (args: ExtenderBindingArgs) => Promi
   };
 }
 
-function targetOf({ PodNamespace, PodName, PodUID, Node }: ExtenderBindingArgs): Target | undefined {
+function targetOf(
+  { PodNamespace, PodName, PodUID, Node }: ExtenderBindingArgs,
+  deadlineMillis: number,
+): Target | undefined {
   if (!PodNamespace || !PodName || !PodUID || !Node) return undefined;
-  return { namespace: PodNamespace, name: PodName, uid: PodUID, nodeName: Node };
+  return { namespace: PodNamespace, name: PodName, uid: PodUID, nodeName: Node, deadlineMillis };
 }
 
 async function bindOnce(deps: BindDeps, target: Target): Promise<ExtenderBindingResult> {
@@ -88,12 +95,17 @@ async function bindOnce(deps: BindDeps, target: Target): Promise<ExtenderBinding
   }
 }
 
+/** What one API call may take of what is left of the whole bind. */
+function timeLeft({ clock, timeoutMillis }: BindDeps, { deadlineMillis }: Target): number {
+  return Math.max(1, Math.min(timeoutMillis, deadlineMillis - clock.monotonicMillis()));
+}
+
 /** The pod as the watch shows it, or a live read where the watch lags. */
 async function findPod(deps: BindDeps, target: Target): Promise<PodRecord> {
   const resident = deps.engine.ledger.resident(target.uid);
   const known = resident?.pod ?? deps.pending.byUid(target.uid);
   if (known !== undefined) return known;
-  const reading = await deps.podReader.read(target.namespace, target.name, deps.timeoutMillis);
+  const reading = await deps.podReader.read(target.namespace, target.name, timeLeft(deps, target));
   if (reading.kind === 'unavailable') throw new BindFailure('rejected', `cannot read the pod: ${reading.message}`);
   const pod = reading.kind === 'found' ? podRecord(reading.pod, deps.profile) : undefined;
   if (pod?.uid !== target.uid) throw new BindFailure('rejected', 'the pod is gone or was re-created under another uid');
@@ -104,7 +116,7 @@ async function findPod(deps: BindDeps, target: Target): Promise<PodRecord> {
 async function bindPod(deps: BindDeps, target: Target, pod: PodRecord): Promise<BindEnd> {
   const { ledger } = deps.engine;
   const before = ledger.resident(target.uid);
-  if (before?.state === 'unknown') await settle(deps, before);
+  if (before?.state === 'unknown') await settle(deps, before, timeLeft(deps, target));
   const held = ledger.resident(target.uid);
   if (held?.state === 'confirmed') {
     if (held.nodeName !== target.nodeName)
@@ -158,7 +170,7 @@ async function commit(deps: BindDeps, target: Target, reserved: Reserved): Promi
       nodeName: target.nodeName,
       annotations: allocationAnnotations(deps, target.nodeName, reserved),
     },
-    deps.timeoutMillis,
+    timeLeft(deps, target),
   );
   const now = deps.clock.monotonicMillis();
   if (outcome.kind === 'bound') {
@@ -172,7 +184,7 @@ async function commit(deps: BindDeps, target: Target, reserved: Reserved): Promi
   // 409 may mean that this very Binding had committed earlier; an unknown outcome may mean the same.
   ledger.doubt(target.uid, now);
   const doubted = ledger.resident(target.uid);
-  const settled = doubted === undefined ? 'open' : await settle(deps, doubted);
+  const settled = doubted === undefined ? 'open' : await settle(deps, doubted, timeLeft(deps, target));
   const after = ledger.resident(target.uid);
   if (after?.state === 'confirmed' && after.nodeName === target.nodeName && after.gpus.length > 0) return 'repeated';
   if (outcome.kind === 'refused') {
@@ -190,12 +202,13 @@ async function commit(deps: BindDeps, target: Target, reserved: Reserved): Promi
  * shows it. `open`: it is unbound as yet, or could not be read; the reservation stays.
  */
 export async function settle(
-  deps: Pick<BindDeps, 'engine' | 'podReader' | 'clock' | 'profile' | 'timeoutMillis'>,
+  deps: Pick<BindDeps, 'engine' | 'podReader' | 'clock' | 'profile'>,
   resident: Resident,
+  timeoutMillis: number,
 ): Promise<'decided' | 'open' | 'unreadable'> {
   const { ledger } = deps.engine;
   const { uid, namespace, name } = resident.pod;
-  const reading = await deps.podReader.read(namespace, name, deps.timeoutMillis);
+  const reading = await deps.podReader.read(namespace, name, timeoutMillis);
   if (reading.kind === 'unavailable') return 'unreadable';
   const pod = reading.kind === 'found' ? podRecord(reading.pod, deps.profile) : undefined;
   if (pod?.uid !== uid) {

@@ -15,7 +15,7 @@ export async function sweepReservations(deps: SweepDeps): Promise<number> {
     const resident = ledger.resident(uid);
     const isOld = resident !== undefined && deps.clock.monotonicMillis() - resident.sinceMillis >= deps.holdMillis;
     if (!isOld || resident.state !== 'unknown') continue;
-    const outcome = await settle(deps, resident);
+    const outcome = await settle(deps, resident, deps.timeoutMillis);
     if (ledger.resident(uid) !== resident) ended++;
     else if (outcome === 'open') {
       ledger.forget(uid);

@@ -18,6 +18,8 @@ export class ApiModel implements Binder, PodReader {
   /** Binding calls received, committed or not. */
   calls = 0;
   isReadable = true;
+  /** Time limits that callers gave, in order. */
+  readonly limits: number[] = [];
   nextFate: () => Fate = () => 'ok';
   /** Awaited before each answer, so that a test can interleave calls. */
   turn: (label: string) => Promise<unknown> = () => Promise.resolve();
@@ -45,7 +47,8 @@ export class ApiModel implements Binder, PodReader {
     for (const order of this.#late.splice(0)) this.#commit(order);
   }
 
-  async bind(order: BindingOrder): Promise<BindOutcome> {
+  async bind(order: BindingOrder, timeoutMillis: number): Promise<BindOutcome> {
+    this.limits.push(timeoutMillis);
     this.calls++;
     const fate = this.nextFate();
     await this.turn(`binding of ${order.pod.name} to ${order.nodeName}`);
@@ -65,7 +68,8 @@ export class ApiModel implements Binder, PodReader {
     }
   }
 
-  async read(namespace: string, name: string): Promise<PodReading> {
+  async read(namespace: string, name: string, timeoutMillis: number): Promise<PodReading> {
+    this.limits.push(timeoutMillis);
     await this.turn(`read of ${name}`);
     if (!this.isReadable) return { kind: 'unavailable', message: 'connection refused' };
     const pod = this.pod(namespace, name);

@@ -116,6 +116,18 @@ describe('bind', () => {
     expect(cluster.free('n')).toEqual([10, 16]);
   });
 
+  it('answers before kube-scheduler gives up: what follows a slow binding gets only the time that is left', async () => {
+    const cluster = new TestCluster(oneNode);
+    cluster.create({ name: 'p', slices: 6 });
+    cluster.api.nextFate = () => 'lost request';
+    cluster.api.turn = (label) => {
+      if (label.startsWith('binding')) cluster.nowMillis += 3000;
+      return Promise.resolve();
+    };
+    await cluster.bind('p', 'n');
+    expect(cluster.api.limits).toEqual([3000, 1500]);
+  });
+
   it('keeps the reservation while the outcome is unknown, and offers the same GPUs again on a retry', async () => {
     const cluster = new TestCluster(oneNode);
     cluster.create({ name: 'p', slices: 6 });
