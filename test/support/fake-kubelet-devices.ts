@@ -1,0 +1,97 @@
+// The fake kubelet's books: which container holds which ids, in memory and in the checkpoint file. See fake-kubelet.ts.
+
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import type { ContainerAllocateResponse } from '../../device-plugin/proto/types.ts';
+
+export interface HeldDevices {
+  readonly podUid: string;
+  readonly container: string;
+  readonly resourceName: string;
+  readonly ids: readonly string[];
+  /** Ids by NUMA node; "-1" for devices without one. */
+  readonly idsByNode: Readonly<Record<string, readonly string[]>>;
+  /** The plugin's answer to Allocate, used at every start of the container. Lost in a kubelet restart; see encoded. */
+  readonly response: ContainerAllocateResponse | undefined;
+  readonly encodedResponse: string;
+}
+
+/** How DeviceIDs are written: a list before Kubernetes 1.20, a map by NUMA node since. */
+export type CheckpointFormat = 'list' | 'numa-map';
+
+export class DeviceBooks {
+  #held: HeldDevices[] = [];
+
+  record(held: HeldDevices): void {
+    this.#held.push(held);
+  }
+
+  removePod(podUid: string): void {
+    this.#held = this.#held.filter((held) => held.podUid !== podUid);
+  }
+
+  of(podUid: string, container: string): readonly HeldDevices[] {
+    return this.#held.filter((held) => held.podUid === podUid && held.container === container);
+  }
+
+  get pods(): ReadonlySet<string> {
+    return new Set(this.#held.map(({ podUid }) => podUid));
+  }
+
+  inUse(resourceName: string): Set<string> {
+    return new Set(this.#held.filter((held) => held.resourceName === resourceName).flatMap(({ ids }) => ids));
+  }
+
+  write(path: string, format: CheckpointFormat, registered: Readonly<Record<string, readonly string[]>>): void {
+    const PodDeviceEntries = this.#held.map((held) => ({
+      PodUID: held.podUid,
+      ContainerName: held.container,
+      ResourceName: held.resourceName,
+      DeviceIDs: format === 'list' ? held.ids : held.idsByNode,
+      AllocResp: held.encodedResponse,
+    }));
+    const text = JSON.stringify({ Data: { PodDeviceEntries, RegisteredDevices: registered }, Checksum: 4_042_191_301 });
+    writeFileSync(`${path}.tmp`, text);
+    renameSync(`${path}.tmp`, path);
+  }
+
+  /** What a kubelet knows after a start: only the file; nothing where the file is missing or cannot be read. */
+  load(path: string): void {
+    this.#held = [];
+    if (!existsSync(path)) return;
+    try {
+      const { Data } = JSON.parse(readFileSync(path, 'utf8')) as { Data: { PodDeviceEntries: WrittenEntry[] } };
+      this.#held = Data.PodDeviceEntries.map((entry) => {
+        const idsByNode = mapByNode(entry.DeviceIDs);
+        return {
+          podUid: entry.PodUID,
+          container: entry.ContainerName,
+          resourceName: entry.ResourceName,
+          ids: Object.values(idsByNode).flat(),
+          idsByNode,
+          response: undefined,
+          encodedResponse: entry.AllocResp,
+        };
+      });
+    } catch (error) {
+      if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
+    }
+  }
+}
+
+type WrittenIds = readonly string[] | Readonly<Record<string, readonly string[]>>;
+
+function mapByNode(written: WrittenIds): Readonly<Record<string, readonly string[]>> {
+  return isList(written) ? { '-1': written } : written;
+}
+
+function isList(written: WrittenIds): written is readonly string[] {
+  return Array.isArray(written);
+}
+
+interface WrittenEntry {
+  readonly PodUID: string;
+  readonly ContainerName: string;
+  readonly ResourceName: string;
+  readonly DeviceIDs: WrittenIds;
+  readonly AllocResp: string;
+}
