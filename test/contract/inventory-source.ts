@@ -156,7 +156,7 @@ function eventCases(
     const broken = scene([sceneGpu(0, { broken: true }), sceneGpu(1)]);
     await readScene(broken);
     await subject().source.read();
-    expect(faults()).toEqual([{ kind: 'lost', uuid, why: expect.stringMatching(/lost/i) }]);
+    expect(faults()).toMatchObject([{ kind: 'lost', uuid }]);
     await readScene(TWO);
     await subject().source.read();
     expect(faults().slice(1)).toEqual([{ kind: 'recovered', uuid }]);
@@ -184,10 +184,7 @@ function eventCases(
     await subject().source.read();
     listen();
     await readScene(scene([sceneGpu(0)]));
-    expect(events).toEqual([
-      { kind: 'lost', uuid: sceneGpu(1).uuid, why: expect.stringMatching(/no longer/) },
-      { kind: 'inventoryChanged' },
-    ]);
+    expect(events).toMatchObject([{ kind: 'lost', uuid: sceneGpu(1).uuid }, { kind: 'inventoryChanged' }]);
   });
 
   it('tells nothing to those who ended their subscription, and can be closed twice', async () => {
