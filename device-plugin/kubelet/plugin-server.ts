@@ -86,24 +86,22 @@ function serve({ service, clock, report }: PluginServerOptions): Serving {
   });
   listener.maxConnections = MAX_CONNECTIONS;
   const close = async (): Promise<void> => {
-    listener.close();
-    await shutDown(server, clock);
+    await drained(listener, server, clock);
+    server.forceShutdown();
     for (const socket of sockets) socket.destroy();
   };
   return { listener, close };
 }
 
-function shutDown(server: Server, clock: KubeletClock): Promise<void> {
+/** Until the last connection is gone, for a second at most. tryShutdown alone does not wait for calls on Node 24. */
+function drained(listener: Listener, server: Server, clock: KubeletClock): Promise<void> {
   return new Promise((resolve) => {
-    const cancelTimer = clock.after(CLOSE_LIMIT_MILLIS, () => {
-      server.forceShutdown();
-      resolve();
-    });
-    server.tryShutdown(() => {
+    const cancelTimer = clock.after(CLOSE_LIMIT_MILLIS, resolve);
+    listener.close(() => {
       cancelTimer();
-      server.forceShutdown();
       resolve();
     });
+    server.tryShutdown(() => undefined);
   });
 }
 

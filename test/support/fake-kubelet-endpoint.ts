@@ -2,7 +2,7 @@
 // A stream that ends leaves every device unhealthy, as in a kubelet. See fake-kubelet.ts.
 
 import { Client, credentials } from '@grpc/grpc-js';
-import type { ClientReadableStream, MethodDefinition, ServiceError } from '@grpc/grpc-js';
+import type { ClientReadableStream, ClientUnaryCall, MethodDefinition, ServiceError } from '@grpc/grpc-js';
 import type { DevicePluginService } from '../../device-plugin/proto/services.ts';
 import type { DevicePluginOptions, Empty, ListAndWatchResponse } from '../../device-plugin/proto/types.ts';
 
@@ -24,6 +24,7 @@ export class PluginEndpoint {
   streamError: string | undefined;
   readonly #methods: DevicePluginService;
   readonly #client: Client;
+  readonly #calls = new Set<ClientUnaryCall>();
   #stream: ClientReadableStream<ListAndWatchResponse> | undefined;
 
   constructor(
@@ -78,23 +79,26 @@ export class PluginEndpoint {
 
   call<Request, Response>(method: MethodDefinition<Request, Response>, request: Request): Promise<Response> {
     return new Promise((resolve, reject) => {
-      this.#client.makeUnaryRequest(
+      const call = this.#client.makeUnaryRequest(
         method.path,
         method.requestSerialize,
         method.responseDeserialize,
         request,
         { deadline: Date.now() + 30_000 },
         (error, response) => {
+          this.#calls.delete(call);
           if (error !== null) reject(error);
           else if (response === undefined) reject(new Error('an answer without content'));
           else resolve(response);
         },
       );
+      this.#calls.add(call);
     });
   }
 
   close(): void {
     this.#stream?.cancel();
+    for (const call of this.#calls) call.cancel();
     this.#client.close();
   }
 }

@@ -42,6 +42,7 @@ export interface PluginOptions {
   readonly socketPrefix?: string;
   readonly handlers?: Partial<PluginHandlers>;
   readonly clock?: KubeletClock;
+  readonly onEvent?: (event: PluginEvent) => void;
   readonly preStartRequired?: boolean;
   readonly preferredAvailable?: boolean;
 }
@@ -86,6 +87,7 @@ export class PluginBench {
       clock: options.clock ?? systemClock,
       report: (event) => {
         this.events.push(event);
+        options.onEvent?.(event);
       },
     });
     this.#plugins.push(plugin);
