@@ -8,7 +8,7 @@ import type { GpuKey } from './resident.ts';
 import { DEFAULT_LIMITS, type GpuLimits } from './limits.ts';
 import type { StringMap } from './manifest.ts';
 import { type Mix, MixLearner } from './mix.ts';
-import type { Allocation, PodRequest, PolicyName } from './model.ts';
+import type { Allocation, PodRequest } from './model.ts';
 import { binpack } from './policy/binpack.ts';
 import { fragmentation } from './policy/fragmentation.ts';
 import type { PlacementPolicy } from './policy/policy.ts';
@@ -27,7 +27,10 @@ export interface ShapeCache {
 export interface EngineOptions {
   readonly ledger: Ledger;
   readonly shapes: ShapeCache;
-  readonly defaultPolicy?: PolicyName;
+  /** Policy of requests that name none. */
+  readonly defaultPolicy?: string;
+  /** Policies beyond those that a pod may name. */
+  readonly policies?: readonly PlacementPolicy[];
   readonly limits?: GpuLimits;
   readonly checksHost?: boolean;
   /** How many of the latest pods the learned mix looks at. */
@@ -51,9 +54,9 @@ export class Engine {
   readonly ledger: Ledger;
   readonly rules: FitRules;
   readonly learner: MixLearner;
-  readonly defaultPolicy: PolicyName;
+  readonly defaultPolicy: string;
   readonly #shapes: ShapeCache;
-  readonly #policies: Readonly<Record<PolicyName, PlacementPolicy>>;
+  readonly #policies: ReadonlyMap<string, PlacementPolicy>;
   readonly #bench = new Workbench();
   readonly #verdict: Verdict = { reason: FITS, score: 0 };
 
@@ -65,20 +68,24 @@ export class Engine {
     this.#shapes = options.shapes;
     const learner = new MixLearner(ledger.state.models, options.mixWindow ?? DEFAULT_MIX_WINDOW);
     this.learner = learner;
-    this.#policies = {
-      fragmentation: fragmentation(mix === undefined ? () => learner.mix : () => mix),
-      binpack: binpack(),
-      spread: spread(),
-      topology: topology(),
-    };
+    const standard = [
+      fragmentation(mix === undefined ? () => learner.mix : () => mix),
+      binpack(),
+      spread(),
+      topology(),
+    ];
+    this.#policies = new Map([...standard, ...(options.policies ?? [])].map((policy) => [policy.name, policy]));
+    this.policy(this.defaultPolicy);
   }
 
   shapeOf(request: PodRequest, namespace: string, labels: StringMap): Shape {
     return shapeOf(this.ledger, request, namespace, labels, this.defaultPolicy);
   }
 
-  policy(name: PolicyName): PlacementPolicy {
-    return this.#policies[name];
+  policy(name: string): PlacementPolicy {
+    const policy = this.#policies.get(name);
+    if (policy !== undefined) return policy;
+    throw new RangeError(`no placement policy "${name}"; there are ${[...this.#policies.keys()].join(', ')}`);
   }
 
   /** Verdict and score of every node for a shape, up to date. */
@@ -112,8 +119,8 @@ export class Engine {
   }
 
   /** The named figures behind the score of the node that `place` judged last. */
-  lastTerms(policyName: PolicyName): Readonly<Record<string, number>> {
-    const { termNames } = this.#policies[policyName];
+  lastTerms(policyName: string): Readonly<Record<string, number>> {
+    const { termNames } = this.policy(policyName);
     return Object.fromEntries(termNames.map((name, at) => [name, this.#bench.choice.terms[at] ?? 0]));
   }
 
@@ -121,7 +128,7 @@ export class Engine {
     return {
       ledger: this.ledger,
       rules: this.rules,
-      policy: this.#policies[shape.policy],
+      policy: this.policy(shape.policy),
       shape,
       bench: this.#bench,
     };

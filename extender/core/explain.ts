@@ -3,7 +3,6 @@
 
 import type { Engine } from './engine.ts';
 import { fit, FitScratch } from './fit.ts';
-import type { PolicyName } from './model.ts';
 import { isBetter } from './ranking.ts';
 import { FITS, isResolvable, reasonName, reasonText, type ReasonName } from './reasons.ts';
 import type { Shape } from './shape.ts';
@@ -33,7 +32,7 @@ export interface NodeExplanation {
 }
 
 export interface Explanation {
-  readonly policy: PolicyName;
+  readonly policy: string;
   readonly asks: {
     readonly gpuCount: number;
     readonly slicesPerGpu: number;

@@ -3,13 +3,13 @@
 
 import type { Ledger } from './ledger.ts';
 import type { StringMap } from './manifest.ts';
-import type { PodRequest, PolicyName } from './model.ts';
+import type { PodRequest } from './model.ts';
 import { termMatches } from './selector.ts';
 
 export interface Shape {
   readonly key: string;
   readonly request: PodRequest;
-  readonly policy: PolicyName;
+  readonly policy: string;
   readonly constraintId: number;
   /** Ids of anti-affinity terms of live pods that select this pod. */
   readonly repelledBy: readonly string[];
@@ -25,7 +25,7 @@ export function shapeOf(
   request: PodRequest,
   namespace: string,
   labels: StringMap,
-  defaultPolicy: PolicyName,
+  defaultPolicy: string,
 ): Shape {
   const { required, forbidden, preferred, avoided } = request.affinities;
   const repelledBy = ledger.terms.repelling(namespace, labels);

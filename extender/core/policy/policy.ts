@@ -2,7 +2,6 @@
 
 import type { FitScratch } from '../fit.ts';
 import { MAX_GPUS_PER_NODE } from '../inventory-codec.ts';
-import type { PolicyName } from '../model.ts';
 import type { Shape } from '../shape.ts';
 import type { ClusterState } from '../state.ts';
 
@@ -15,7 +14,8 @@ export class Choice {
 }
 
 export interface PlacementPolicy {
-  readonly name: PolicyName;
+  /** One of `POLICY_NAMES`, or the name a caller of the engine gives to a policy of its own. */
+  readonly name: string;
   readonly termNames: readonly string[];
   /** Changes whenever a score for an unchanged node may change; scores are cached under it. */
   version(): number;
