@@ -71,7 +71,7 @@ interface Bench {
   readonly transitions: HealthTransition[];
   readonly troubles: string[];
   /** Lets the given time pass in steps of one interval, with the probes in it. */
-  pass(millis: number): Promise<void>;
+  readonly pass: (millis: number) => Promise<void>;
 }
 
 async function bench(uuids: readonly string[], known: readonly string[] = []): Promise<Bench> {
