@@ -4,7 +4,8 @@
 // container may be refused; none is ever started on another GPU than its own.
 
 import type { Inventory, PodRecord } from '../../extender/core/model.ts';
-import type { KubeletWitness, NodePods, RefusalSink } from '../ports.ts';
+import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from '../ports.ts';
+import { cdiSpec, deviceKey } from './cdi-spec.ts';
 import { claimOf, claimsOf, describeClaim, sameGpus, type ContainerClaim } from './claims.ts';
 import { containerEnvironment, type Environment, type EnvSettings } from './container-env.ts';
 import type { NodeJudge } from './judge.ts';
@@ -15,12 +16,17 @@ export interface EnvBindingDeps {
   readonly witness: KubeletWitness;
   readonly pods: NodePods;
   readonly judge: NodeJudge;
+  /** No runtime reads them here; they are the agent's record of what it has granted. */
+  readonly specs: SpecStore;
   readonly refusals: RefusalSink;
   readonly inventory: () => Inventory;
   readonly settings: () => EnvSettings;
   /** The GPU of a slice id; undefined for an id of another scheme, which is opaque. */
   readonly gpuOfId: (id: string) => string | undefined;
 }
+
+/** No pod waits for that many slices as yet: the kubelet may have seen the pod before our watch did. */
+export class NobodyWaits extends BindingRefused {}
 
 export interface PreferenceRequest {
   readonly available: readonly string[];
@@ -58,12 +64,10 @@ export class EnvBinding {
     const waiting = this.#waiting(ids.length);
     const claim = this.#match(ids, waiting);
     if (claim === undefined) {
-      const who = waiting.slice(0, 4).map(describeClaim).join('; ') || 'nobody';
-      throw new BindingRefused(
-        waiting.length === 0
-          ? `no pod on this node with an allocation waits for ${ids.length} slices`
-          : `cannot tell whose ${ids.length} slices these are; waiting: ${who}`,
-      );
+      if (waiting.length === 0)
+        throw new NobodyWaits(`no pod on this node with an allocation waits for ${ids.length} slices`);
+      const who = waiting.slice(0, 4).map(describeClaim).join('; ');
+      throw new BindingRefused(`cannot tell whose ${ids.length} slices these are; waiting: ${who}`);
     }
     this.#answered.set(keyOf(ids), claim);
     return containerEnvironment(claim, this.#deps.settings());
@@ -87,6 +91,9 @@ export class EnvBinding {
       this.#verify(ids, reading.claim);
       const ruling = this.#deps.judge.grant(reading.claim);
       if (ruling.kind === 'refused') throw new BindingRefused(ruling.why);
+      const key = deviceKey(ids);
+      const env = containerEnvironment(reading.claim, this.#deps.settings());
+      await this.#deps.specs.write(key, cdiSpec(key, pod.uid, { env, deviceNodes: [], mounts: [] }));
       return reading.claim;
     } catch (error) {
       if (error instanceof BindingRefused) this.#deps.refusals.refused(pod, error.message);

@@ -75,6 +75,13 @@ export class NodeJudge {
     return [...this.#ledger.residents()].map(({ uid }) => uid);
   }
 
+  /** What each pod was granted on each GPU, in slices. */
+  grants(): readonly { readonly podUid: string; readonly gpuUuid: string; readonly slices: number }[] {
+    return [...this.#ledger.residents()].flatMap(({ uid: podUid, gpus, request }) =>
+      gpus.map(({ uuid: gpuUuid }) => ({ podUid, gpuUuid, slices: request?.slicesPerGpu ?? 0 })),
+    );
+  }
+
   #positionOf(uuid: string): number {
     const { state } = this.#ledger;
     const start = state.gpuStart[0] ?? 0;

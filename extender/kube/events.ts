@@ -36,6 +36,8 @@ export interface EventSinkOptions {
   readonly api: KubeApi;
   readonly clock: Clock;
   readonly delays: Delays;
+  /** The program, such as `gpuloom.io/extender`. */
+  readonly controller?: string;
   /** This process, such as the pod name. */
   readonly instance: string;
   readonly limits?: Partial<EventSinkLimits>;
@@ -59,7 +61,7 @@ export interface KubeEventSink extends EventSink {
   stop(): Promise<void>;
 }
 
-const REPORTING_CONTROLLER = 'gpuloom.io/extender';
+const EXTENDER_CONTROLLER = 'gpuloom.io/extender';
 const LONGEST_NOTE = 1024;
 
 export function createEventSink(options: EventSinkOptions): KubeEventSink {
@@ -205,7 +207,8 @@ class QueuedEventSink implements KubeEventSink {
 
   #create(event: PodEvent, name: string, wallMillis: number): Promise<KubeAnswer> {
     const path = apiPath('events.k8s.io/v1', 'namespaces', event.pod.namespace, 'events');
-    const body = eventBody(event, name, wallMillis, this.#options.instance);
+    const { instance, controller = EXTENDER_CONTROLLER } = this.#options;
+    const body = eventBody(event, name, wallMillis, { controller, instance });
     return this.#options.api.request('POST', path, { body, timeoutMillis: this.#limits.requestTimeoutMillis });
   }
 
@@ -219,17 +222,22 @@ class QueuedEventSink implements KubeEventSink {
   }
 }
 
+interface EventReporter {
+  readonly controller: string;
+  readonly instance: string;
+}
+
 // The deprecated fields (source, count, first and last timestamp) must stay unset here: the API server refuses an
 // events.k8s.io/v1 event that has them.
-export function eventBody(event: PodEvent, name: string, wallMillis: number, instance: string): unknown {
+export function eventBody(event: PodEvent, name: string, wallMillis: number, reporter: EventReporter): unknown {
   const { namespace, name: podName, uid } = event.pod;
   return {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
     metadata: { name, namespace },
     eventTime: microTime(wallMillis),
-    reportingController: REPORTING_CONTROLLER,
-    reportingInstance: instance.slice(0, 128),
+    reportingController: reporter.controller,
+    reportingInstance: reporter.instance.slice(0, 128),
     action: 'Scheduling',
     reason: event.reason.slice(0, 128),
     type: event.type,

@@ -53,7 +53,11 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
       settings: () => ({ profile: 'gpuloom' as const, unitMiB: 1024, mps: undefined, disablesIsolation: false }),
     };
     this.late = new LateBinding({ ...common, specs: this, deviceNodes: () => [], mounts: [] });
-    this.env = new EnvBinding({ ...common, gpuOfId: (id) => (id.includes('::') ? id.split('::')[0] : undefined) });
+    this.env = new EnvBinding({
+      ...common,
+      specs: this,
+      gpuOfId: (id) => (id.includes('::') ? id.split('::')[0] : undefined),
+    });
   }
 
   show(record: PodRecord): void {

@@ -1,0 +1,60 @@
+// Keeps what the kubelet, the API server and the judge are told about the node's GPUs in step with what the health monitor
+// sees. Everything is derived from the latest reading and verdicts, and told only when it changed.
+
+import type { Inventory } from '../extender/core/model.ts';
+import type { NodeJudge } from './binding/judge.ts';
+import type { HealthMonitor } from './health/monitor.ts';
+import { coreDevices, memoryDevices } from './inventory/devices.ts';
+import { toInventory, type InventoryNote, type InventoryOptions } from './inventory/to-inventory.ts';
+import type { PluginDevice } from './kubelet/device-list.ts';
+
+export interface BoardDeps {
+  readonly monitor: HealthMonitor;
+  readonly options: InventoryOptions;
+  readonly judge: NodeJudge;
+  readonly announceMemory: (devices: readonly PluginDevice[]) => void;
+  readonly announceCore: (devices: readonly PluginDevice[]) => void;
+  readonly publish: (inventory: Inventory) => void;
+  readonly onNotes: (notes: readonly InventoryNote[]) => void;
+}
+
+export class InventoryBoard {
+  readonly #deps: BoardDeps;
+  #current: Inventory | undefined;
+  #text = '';
+  #notes = '';
+
+  constructor(deps: BoardDeps) {
+    this.#deps = deps;
+  }
+
+  /** What the node says it has; empty before the first reading. */
+  get inventory(): Inventory {
+    const { unitMiB, isolation } = this.#deps.options;
+    return this.#current ?? { unitMiB, isolation, gpus: [], links: [] };
+  }
+
+  /** Brings everybody up to date. Call it after each reading and each change of health. */
+  update(): void {
+    const { monitor, options, judge } = this.#deps;
+    if (monitor.reading === undefined) return;
+    const { inventory, notes } = toInventory(monitor.reading, options, monitor.verdict, this.#current);
+    this.#tellNotes(notes);
+    const text = JSON.stringify(inventory);
+    if (text === this.#text) return;
+    this.#text = text;
+    this.#current = inventory;
+    judge.setInventory(inventory);
+    // The API server first: slices that the kubelet shows should already be explained there.
+    this.#deps.publish(inventory);
+    this.#deps.announceMemory(memoryDevices(inventory.gpus));
+    this.#deps.announceCore(coreDevices(inventory.gpus));
+  }
+
+  #tellNotes(notes: readonly InventoryNote[]): void {
+    const text = JSON.stringify(notes);
+    if (text === this.#notes) return;
+    this.#notes = text;
+    this.#deps.onNotes(notes);
+  }
+}

@@ -1,0 +1,189 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { decodeInventory } from '../../extender/core/inventory-codec.ts';
+import { INVENTORY_ANNOTATION } from '../../extender/core/resources.ts';
+import { seeded } from '../bench/bench-cluster.ts';
+import { AgentStand, MEMORY, type StandPod } from '../support/agent-stand.ts';
+
+const GIB = 1024;
+let stand: AgentStand;
+
+async function start(
+  memoriesGiB: readonly number[],
+  options: Parameters<typeof AgentStand.start>[2] = {},
+): Promise<void> {
+  stand = await AgentStand.start(
+    memoriesGiB.map((memory) => memory * GIB),
+    seeded(3),
+    options,
+  );
+  const slices = memoriesGiB.reduce((sum, each) => sum + each, 0);
+  await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === slices, 'the plugin to register');
+}
+
+async function until(what: () => boolean, why: string): Promise<void> {
+  for (let turn = 0; turn < 2000 && !what(); turn++) await new Promise((resolve) => setTimeout(resolve, 5));
+  expect(what(), why).toBe(true);
+}
+
+afterEach(() => stand.stop());
+
+describe('the agent between the kubelet and the API server', () => {
+  it('announces the slices of unequal GPUs and publishes the inventory that explains them', async () => {
+    await start([24, 16]);
+    await until(() => annotation() !== undefined, 'the inventory is published');
+    const read = decodeInventory(annotation() ?? '');
+    expect(read.kind === 'inventory' ? read.inventory.gpus.map(({ uuid, slices }) => [uuid, slices]) : read).toEqual([
+      ['GPU-0', 24],
+      ['GPU-1', 16],
+    ]);
+    await stand.kubelet.waitFor(() => stand.kubelet.capacity('gpuloom.io/gpu-core') === 200, 'the compute slices');
+  });
+
+  it.each<[string, StandPod, readonly (readonly [container: string, gpus: string, slices: string])[]]>([
+    ['one container', { name: 'p', slices: [6], gpus: [1] }, [['c0', 'GPU-1', '6']]],
+    [
+      'two containers',
+      { name: 'p', slices: [6, 4], gpus: [0] },
+      [
+        ['c0', 'GPU-0', '6'],
+        ['c1', 'GPU-0', '4'],
+      ],
+    ],
+    [
+      'an init container and a main one',
+      { name: 'p', slices: [8, 4], init: 1, gpus: [1] },
+      [
+        ['c0', 'GPU-1', '8'],
+        ['c1', 'GPU-1', '4'],
+      ],
+    ],
+    ['two GPUs', { name: 'p', slices: [8], count: 2, gpus: [0, 2] }, [['c0', 'GPU-0,GPU-2', '4']]],
+    ['four GPUs', { name: 'p', slices: [16], count: 4, gpus: [0, 1, 2, 3] }, [['c0', 'GPU-0,GPU-1,GPU-2,GPU-3', '4']]],
+  ])('gives a pod of %s exactly the GPUs of its allocation', async (_, sketch, expected) => {
+    await start([16, 16, 16, 16]);
+    const pod = stand.bind(sketch);
+    await stand.kubelet.run(pod);
+    for (const [container, gpus, slices] of expected) {
+      expect(stand.environmentOf(pod, container)).toMatchObject({
+        NVIDIA_VISIBLE_DEVICES: gpus,
+        GPULOOM_GPU_MEM_SLICES: slices,
+      });
+    }
+  });
+
+  it('gives thirty equal pods admitted at once each its own GPU', async () => {
+    await start([64, 64, 64, 64]);
+    const pods = Array.from({ length: 30 }, (_, at) => ({
+      gpu: at % 4,
+      pod: stand.bind({ name: `p${at}`, slices: [2], gpus: [at % 4] }),
+    }));
+    await Promise.all(pods.map(({ pod }) => stand.kubelet.run(pod)));
+    for (const { gpu, pod } of pods)
+      expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe(`GPU-${gpu}`);
+  });
+
+  it('refuses a pod that came past the extender and says so in an event', async () => {
+    await start([16]);
+    const pod = stand.bind({ name: 'bypass', slices: [4] });
+    expect((await stand.kubelet.admit(pod)).kind).toBe('admitted');
+    await expect(stand.kubelet.startContainer(pod.uid, 'c0')).rejects.toThrow(/without an allocation/);
+    await until(
+      () =>
+        stand.server.cluster
+          .list('events.events.k8s.io')
+          .some((event) => JSON.stringify(event).includes('GpuRefusedByNode')),
+      'an event',
+    );
+  });
+
+  it('is the last judge: an allocation written by hand cannot overfill a GPU', async () => {
+    await start([16]);
+    const [first, second] = ['a', 'b'].map((name) => stand.bind({ name, slices: [6], gpus: [0] }));
+    const forged = stand.bind({ name: 'forged', slices: [6], gpus: [0] });
+    if (first === undefined || second === undefined) throw new Error('two pods');
+    await stand.kubelet.run(first);
+    await stand.kubelet.run(second);
+    // The kubelet has 16 slices in all and would not admit it, so slices are made free that the GPU does not have.
+    stand.writeGpus([16 * GIB, 16 * GIB]);
+    await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'the second GPU');
+    expect((await stand.kubelet.admit(forged)).kind).toBe('admitted');
+    await expect(stand.kubelet.startContainer(forged.uid, 'c0')).rejects.toThrow(
+      /4 of 16 slices.*held by default\/a, default\/b/,
+    );
+  });
+
+  it('gives restarted containers the same GPU after the agent and the kubelet were restarted many times', async () => {
+    await start([16, 16]);
+    const pods = [0, 1].map((gpu) => ({ gpu, pod: stand.bind({ name: `p${gpu}`, slices: [8], gpus: [gpu] }) }));
+    for (const { pod } of pods) await stand.kubelet.run(pod);
+    for (let round = 0; round < 5; round++) {
+      await stand.stopAgent();
+      await stand.startAgent();
+      await stand.kubelet.restart();
+      await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'registration');
+      for (const { gpu, pod } of pods) {
+        await stand.kubelet.startContainer(pod.uid, 'c0');
+        expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe(`GPU-${gpu}`);
+      }
+    }
+  });
+
+  it('keeps what running pods hold on its books over a restart', async () => {
+    await start([16, 16]);
+    const running = stand.bind({ name: 'running', slices: [12], gpus: [0] });
+    await stand.kubelet.run(running);
+    await stand.stopAgent();
+    await stand.startAgent();
+    await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'registration');
+    const greedy = stand.bind({ name: 'greedy', slices: [12], gpus: [0] });
+    expect((await stand.kubelet.admit(greedy)).kind).toBe('admitted');
+    await expect(stand.kubelet.startContainer(greedy.uid, 'c0')).rejects.toThrow(/held by default\/running/);
+  });
+
+  it('never gives a container another GPU than its own under random histories', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer(),
+        fc.array(fc.record({ gpu: fc.nat(3), slices: fc.integer({ min: 1, max: 3 }), leaves: fc.boolean() }), {
+          minLength: 5,
+          maxLength: 25,
+        }),
+        async (seed, arrivals) => {
+          stand = await AgentStand.start(
+            [64, 64, 64, 64].map((memory) => memory * GIB),
+            seeded(seed),
+          );
+          await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 256, 'registration');
+          const running = arrivals.map(async ({ gpu, slices, leaves }, at) => {
+            const pod = stand.bind({ name: `p${at}`, slices: [slices], gpus: [gpu] });
+            await stand.kubelet.run(pod);
+            expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe(`GPU-${gpu}`);
+            if (!leaves) return;
+            stand.kubelet.remove(pod.uid);
+            stand.server.cluster.delete('pods', 'default', pod.name, { gracePeriodSeconds: 0 });
+          });
+          await Promise.all(running);
+          await stand.stop();
+        },
+      ),
+      { numRuns: 8, seed: 10 },
+    );
+    await start([16]);
+  });
+
+  function annotation(): string | undefined {
+    return stand.server.cluster.get('nodes', undefined, 'gpu-1')?.metadata.annotations?.[INVENTORY_ANNOTATION];
+  }
+});
+
+describe('the agent without CDI', () => {
+  it('steers ids, answers with the environment of the pod, and verifies it before the start', async () => {
+    await start([16, 16], { binding: 'env' });
+    for (const gpu of [1, 0, 1]) {
+      const pod = stand.bind({ name: `p${gpu}-${stand.kubelet.calls.length}`, slices: [3], gpus: [gpu] });
+      await stand.kubelet.run(pod);
+      expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe(`GPU-${gpu}`);
+    }
+  });
+});
