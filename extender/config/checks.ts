@@ -1,32 +1,13 @@
-// What a schema cannot say: addresses, and options that only make sense together. Pure; reports everything it finds.
+// What the extender's schema cannot say: addresses, and options that only make sense together. Pure; reports everything it finds.
 
 import { isIP } from 'node:net';
+import { isLoopback, parseAddress } from './address.ts';
+import type { Address } from './address.ts';
+import { addressFindings, error, warning } from './finding.ts';
+import type { Finding } from './finding.ts';
 import type { OptionValues } from './options.ts';
 
-export interface Address {
-  readonly host: string;
-  readonly port: number;
-}
-
-/** Parses HOST:PORT, with brackets around an IPv6 address. `undefined` when it is neither. */
-export function parseAddress(text: string): Address | undefined {
-  if (text.length > 300) return undefined;
-  const match = /^(?:\[([0-9A-Fa-f:.]+)\]|([A-Za-z0-9.-]+)):(\d{1,5})$/.exec(text);
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3]);
-  return host === undefined || port > 65_535 ? undefined : { host, port };
-}
-
-export function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || /^127(?:\.\d{1,3}){3}$/.test(host);
-}
-
-/** A problem with a combination: said at the first of the options involved. */
-export interface Finding {
-  readonly severity: 'error' | 'warning';
-  readonly involves: readonly [path: string, ...others: string[]];
-  readonly message: string;
-}
+const ADDRESS_EXAMPLE = '127.0.0.1:12345';
 
 export function checkCombinations(values: OptionValues): readonly Finding[] {
   return [
@@ -36,14 +17,6 @@ export function checkCombinations(values: OptionValues): readonly Finding[] {
     ...publishFindings(values),
     ...boundFindings(values),
   ];
-}
-
-function error(involves: Finding['involves'], message: string): Finding {
-  return { severity: 'error', involves, message };
-}
-
-function warning(involves: Finding['involves'], message: string): Finding {
-  return { severity: 'warning', involves, message };
 }
 
 function tlsFindings({ tlsCert, tlsKey, clientCa, clientNames }: OptionValues): Finding[] {
@@ -68,7 +41,10 @@ function tlsFindings({ tlsCert, tlsKey, clientCa, clientNames }: OptionValues): 
 function listenFindings(values: OptionValues): Finding[] {
   const listen = parseAddress(values.listen);
   const ops = parseAddress(values.ops);
-  const findings = [...addressFindings('listen', values.listen), ...addressFindings('ops', values.ops)];
+  const findings = [
+    ...addressFindings('listen', values.listen, ADDRESS_EXAMPLE),
+    ...addressFindings('ops', values.ops, ADDRESS_EXAMPLE),
+  ];
   if (listen !== undefined && ops !== undefined && collide(listen, ops)) {
     const advice = `${values.ops} collides with the verbs listener ${values.listen}; give --ops another port`;
     findings.push(error(['ops', 'listen'], advice));
@@ -79,12 +55,6 @@ function listenFindings(values: OptionValues): Finding[] {
     findings.push(warning(['ops'], advice));
   }
   return findings;
-}
-
-function addressFindings(path: string, text: string): Finding[] {
-  if (parseAddress(text) !== undefined) return [];
-  const advice = /^:\d+$/.test(text) ? `write 0.0.0.0${text} for all interfaces` : 'for example 127.0.0.1:12345';
-  return [error([path], `${JSON.stringify(text.slice(0, 80))} is not HOST:PORT; ${advice}`)];
 }
 
 function exposureFindings(values: OptionValues): Finding[] {

@@ -2,37 +2,10 @@
 // Flags, environment variables, file keys, help and error texts are all derived from it; nothing else names an option.
 
 import { Type } from 'typebox';
-import { Compile } from 'typebox/compile';
-import type { TEnum, TSchema } from 'typebox';
 import type { LogLevel } from '../logging.ts';
-
-const HOST_PORT = 'HOST:PORT, for example 127.0.0.1:12345 or [::1]:12345';
-const FILE = 'the path of a file';
-const MILLIS = 'whole milliseconds';
-
-function address(flag: string, description: string, value: string) {
-  return Type.String({ flag, description, default: value, expects: HOST_PORT });
-}
-
-function file(flag: string, description: string) {
-  return Type.Optional(Type.String({ flag, description, minLength: 1, expects: FILE }));
-}
-
-function oneOf<const Values extends string[]>(values: readonly [...Values], options: object): TEnum<Values> {
-  return Type.Enum(values, { ...options, expects: `one of ${values.join(', ')}` });
-}
-
-function integer(minimum: number, maximum: number, value: number, description: string, unit = '', flag?: string) {
-  const expects = `a whole number${unit === '' ? '' : ` of ${unit}`} from ${minimum} to ${maximum}`;
-  return Type.Integer({
-    minimum,
-    maximum,
-    default: value,
-    description,
-    expects,
-    ...(flag === undefined ? {} : { flag }),
-  });
-}
+import { address, file, integer, LOG_LEVELS, MILLIS, oneOf } from './option-kinds.ts';
+import { optionSet } from './option-set.ts';
+import type { OptionSet } from './option-set.ts';
 
 const schema = Type.Object({
   cluster: Type.Optional(
@@ -101,7 +74,7 @@ const schema = Type.Object({
       expects: 'an IP address',
     }),
   ),
-  logLevel: oneOf(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+  logLevel: oneOf(LOG_LEVELS, {
     flag: '--log-level <level>',
     description: 'least severe level that is logged',
     default: 'info',
@@ -190,85 +163,6 @@ export interface CoLocationLimits {
   readonly podsPerGpu: number;
 }
 
-export interface OptionSpec {
-  /** Dotted path in the configuration file, such as `limits.batchPerGpu`. */
-  readonly path: string;
-  readonly env: string;
-  /** commander notation, such as `--listen <host:port>`. */
-  readonly flag: string | undefined;
-  readonly description: string;
-  readonly expects: string;
-  readonly kind: 'text' | 'integer' | 'boolean' | 'list';
-  readonly choices: readonly string[];
-  readonly fallback: unknown;
-}
-
-export const CONFIG_ENV = 'GPULOOM_CONFIG';
-
-export type CheckedOptions =
-  | { readonly kind: 'values'; readonly values: OptionValues }
-  | { readonly kind: 'faults'; readonly faults: readonly OptionFault[] };
-
-export interface OptionFault {
-  readonly path: string;
-  readonly message: string;
-}
-
-/** Checks a complete tree of values against the schema and reports every fault, one per option. */
-export function checkOptions(tree: unknown): CheckedOptions {
-  const validator = Compile(schema);
-  if (validator.Check(tree)) return { kind: 'values', values: tree };
-  const faults = new Map<string, string>();
-  for (const error of validator.Errors(tree)) {
-    const path = error.instancePath.slice(1).replaceAll('/', '.');
-    if (!faults.has(path)) faults.set(path, error.message);
-  }
-  return { kind: 'faults', faults: [...faults].map(([path, message]) => ({ path, message })) };
-}
-
-export function listOptions(): readonly OptionSpec[] {
-  return walk(schema.properties, '');
-}
-
-function walk(properties: object, prefix: string): OptionSpec[] {
-  const specs: OptionSpec[] = [];
-  for (const [key, value] of Object.entries(properties)) {
-    const option = value as LooseSchema;
-    if (option.properties === undefined) specs.push(describe(prefix + key, option));
-    else specs.push(...walk(option.properties, `${prefix}${key}.`));
-  }
-  return specs;
-}
-
-/** What the schemas above carry, read back at run time. */
-interface LooseSchema extends TSchema {
-  readonly type?: string;
-  readonly enum?: readonly string[];
-  readonly properties?: object;
-  readonly default?: unknown;
-  readonly flag?: string;
-  readonly description?: string;
-  readonly expects?: string;
-}
-
-function describe(path: string, option: LooseSchema): OptionSpec {
-  const kinds = new Map<string | undefined, OptionSpec['kind']>([
-    ['integer', 'integer'],
-    ['boolean', 'boolean'],
-    ['array', 'list'],
-  ]);
-  return {
-    path,
-    env: `GPULOOM_${path
-      .replace('MiB', 'Mib')
-      .replaceAll(/[A-Z]+(?![a-z])|[A-Z]/g, '_$&')
-      .replaceAll('.', '_')
-      .toUpperCase()}`,
-    flag: option.flag,
-    description: option.description ?? '',
-    expects: option.expects ?? '',
-    kind: kinds.get(option.type) ?? 'text',
-    choices: option.enum ?? [],
-    fallback: option.default,
-  };
+export function extenderOptions(): OptionSet<OptionValues> {
+  return optionSet(schema);
 }

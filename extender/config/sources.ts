@@ -4,8 +4,8 @@
 import { Command, CommanderError, Option } from 'commander';
 import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import type { ParsedNode } from 'yaml';
-import { CONFIG_ENV } from './options.ts';
-import type { OptionSpec } from './options.ts';
+import { CONFIG_ENV } from './option-set.ts';
+import type { OptionSpec } from './option-set.ts';
 import { didYouMean } from './suggest.ts';
 
 export interface Setting {
@@ -27,30 +27,19 @@ export interface FlagLayer extends Layer {
   readonly helpText: string;
 }
 
-const EXAMPLES = `
-Every option can also be set in the environment (--tls-cert is GPULOOM_TLS_CERT) and in the configuration file
-(tlsCert: …). A flag wins over the environment, the environment over the file, the file over the default.
+/** How a program introduces itself in its help. */
+export interface Introduction {
+  readonly name: string;
+  readonly description: string;
+  /** Printed below the flags. */
+  readonly examples: string;
+}
 
-Examples:
-  # try it on this machine, with an API server inside the process
-  gpuloom-extender --cluster embedded
-
-  # beside kube-scheduler on a control-plane node
-  gpuloom-extender --cluster kube --kubeconfig /etc/kubernetes/scheduler.conf
-
-  # as a Service: mutual TLS, only kube-scheduler may call
-  gpuloom-extender --listen 0.0.0.0:12345 --ops 0.0.0.0:12346 --tls-cert tls.crt --tls-key tls.key \\
-    --client-ca ca.crt --client-name system:kube-scheduler
-
-  # take over from gpushare without touching a pod
-  gpuloom-extender --profile gpushare
-`;
-
-export function readFlags(argv: readonly string[], specs: readonly OptionSpec[]): FlagLayer {
+export function readFlags(argv: readonly string[], program: Introduction, specs: readonly OptionSpec[]): FlagLayer {
   const errors: string[] = [];
   let rest = [...argv];
   for (;;) {
-    const command = buildCommand(specs);
+    const command = buildCommand(program, specs);
     try {
       command.parse(rest, { from: 'user' });
     } catch (error) {
@@ -60,13 +49,13 @@ export function readFlags(argv: readonly string[], specs: readonly OptionSpec[])
       rest = rest.slice(0, -1);
       continue;
     }
-    return { ...collectFlags(command, specs, errors), helpText: command.helpInformation() + EXAMPLES };
+    return { ...collectFlags(command, specs, errors), helpText: command.helpInformation() + program.examples };
   }
 }
 
-function buildCommand(specs: readonly OptionSpec[]): Command {
-  const command = new Command('gpuloom-extender')
-    .description('Scheduler extender that lets a stock kube-scheduler share GPUs.')
+function buildCommand({ name, description }: Introduction, specs: readonly OptionSpec[]): Command {
+  const command = new Command(name)
+    .description(description)
     .helpOption(false)
     .allowUnknownOption()
     .allowExcessArguments()
@@ -155,10 +144,17 @@ const SERVICE_VARIABLE = /_SERVICE_HOST$|_SERVICE_PORT(?:_\w+)?$|_PORT$|_PORT_\d
 function fromText(spec: OptionSpec, value: unknown): unknown {
   if (typeof value !== 'string') return value;
   const text = value.trim();
-  if (spec.kind === 'integer' && /^-?\d{1,15}$/.test(text)) return Number(text);
+  if (spec.kind === 'integer' && WHOLE_NUMBER.test(text)) return Number(text);
   if (spec.kind === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
-  if (spec.kind === 'list') return text.split(',').map((item) => item.trim());
+  if (spec.kind === 'list') return listItems(text);
+  if (spec.kind === 'integers') return listItems(text).map((item) => (WHOLE_NUMBER.test(item) ? Number(item) : item));
   return text;
+}
+
+const WHOLE_NUMBER = /^-?\d{1,15}$/;
+
+function listItems(text: string): string[] {
+  return text.split(',').map((item) => item.trim());
 }
 
 /** Reads the YAML file. Every problem carries `file:line`. */
