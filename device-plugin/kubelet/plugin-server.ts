@@ -55,7 +55,7 @@ export async function openPluginServer(options: PluginServerOptions): Promise<Pl
     await listen(serving.listener, socketPath);
     await chmod(socketPath, 0o600);
     await dialSelf(options.methods, socketPath);
-    const identity = await fileIdentity(socketPath);
+    const identity = fileIdentity(socketPath);
     if (identity === undefined) throw new Error('the socket was removed while the server started');
     report({ kind: 'serving', socketPath });
     return { socketPath, endpoint, identity, close: () => serving.close() };

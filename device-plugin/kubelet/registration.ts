@@ -114,11 +114,10 @@ export class Registration {
 
   /** Returns how long nothing needs to be done, if that is known. */
   async #step(): Promise<number | undefined> {
-    const kubelet = await fileIdentity(this.#kubeletSocket);
+    const kubelet = fileIdentity(this.#kubeletSocket);
     if (kubelet !== this.#seen) this.#onOtherKubelet(kubelet);
     if (kubelet === undefined) return undefined;
-    const isServing =
-      this.#server !== undefined && (await fileIdentity(this.#server.socketPath)) === this.#server.identity;
+    const isServing = this.#server !== undefined && fileIdentity(this.#server.socketPath) === this.#server.identity;
     if (!isServing || this.#isStreamMissing()) this.#registeredWith = undefined;
     if (this.#registeredWith === kubelet) return undefined;
     const waitMillis = this.#notBeforeMillis - this.#options.clock.monotonicMillis();
@@ -140,9 +139,10 @@ export class Registration {
   /** Whether a registration has gone without a stream for longer than a kubelet takes to open one. */
   #isStreamMissing(): boolean {
     const now = this.#options.clock.monotonicMillis();
-    if (this.#registeredWith === undefined || this.#options.openStreams() > 0) {
+    const hasStream = this.#options.openStreams() > 0;
+    if (hasStream && now - (this.#lastRegisteredMillis ?? now) > STREAM_GRACE_MILLIS.cap) this.#lostStreams = 0;
+    if (hasStream || this.#registeredWith === undefined) {
       this.#withoutStreamSince = undefined;
-      if (now - (this.#lastRegisteredMillis ?? now) > STREAM_GRACE_MILLIS.cap) this.#lostStreams = 0;
       return false;
     }
     this.#withoutStreamSince ??= now;

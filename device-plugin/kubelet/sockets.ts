@@ -1,7 +1,8 @@
 // Unix socket files in the kubelet's directory: names, leftovers and identity. Holds no state.
 // Must remove only sockets that carry our own prefix and that nobody listens on.
 
-import { readdir, stat, unlink } from 'node:fs/promises';
+import { statSync } from 'node:fs';
+import { readdir, unlink } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { join } from 'node:path';
 import { messageOf } from './events.ts';
@@ -60,9 +61,11 @@ function isAbandoned(path: string): Promise<boolean> {
 }
 
 /** Tells a file from a later one of the same name, also when the inode number is used again. Undefined: no such file. */
-export async function fileIdentity(path: string): Promise<string | undefined> {
+export function fileIdentity(path: string): string | undefined {
   try {
-    const { dev, ino, ctimeNs } = await stat(path, { bigint: true });
+    const found = statSync(path, { bigint: true, throwIfNoEntry: false });
+    if (found === undefined) return undefined;
+    const { dev, ino, ctimeNs } = found;
     return `${dev}:${ino}:${ctimeNs}`;
   } catch (error) {
     if (isMissing(error)) return undefined;

@@ -138,15 +138,17 @@ describe('the dynamic table of header compression', () => {
     await new Promise<void>((resolve) => {
       listener.listen(socketPath, resolve);
     });
+    // Values that together just about fill the table, so that the client refers to entries which are about to leave it.
     const authority = fc.oneof(
-      fc.constantFrom('/a', '/var/lib/kubelet/device-plugins/x.sock', 'localhost', '/b/c'),
-      fc.stringMatching(/^\/[ -~]{0,600}$/),
+      fc.stringMatching(/^\/[a-z]{0,4}$/),
+      fc.stringMatching(/^\/[ -~]{0,60}$/),
+      fc.constant('localhost'),
     );
-    const value = fc.oneof(fc.constantFrom('one', 'two'), fc.stringMatching(/^[!-~]{1,900}$/));
-    const names = ['x-a', 'x-b', 'x-c', 'x-d'] as const;
-    const request = fc.record({ authority, values: fc.tuple(value, value, value, value) });
+    const value = fc.integer({ min: 0, max: 17 }).map((number) => String.fromCharCode(65 + number).repeat(190));
+    const names = ['x-a', 'x-b'] as const;
+    const request = fc.record({ authority, values: fc.tuple(value, value) });
     await fc.assert(
-      fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 12 }), async (requests) => {
+      fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 80, size: 'max' }), async (requests) => {
         seen.length = 0;
         const session = connectHttp2('http://localhost', { createConnection: () => connect(socketPath) });
         for (const { authority, values } of requests) {
@@ -158,7 +160,7 @@ describe('the dynamic table of header compression', () => {
         session.close();
         expect(seen.map((headers) => names.map((name) => headers[name]))).toEqual(requests.map(({ values }) => values));
       }),
-      { seed: 17, numRuns: 60 },
+      { seed: 17, numRuns: 30 },
     );
     listener.close();
   });
