@@ -33,6 +33,8 @@ export interface MonitorOptions {
   readonly heartbeatIntervals?: number;
   /** GPUs that the node had before; those that the first reading lacks start unhealthy. */
   readonly known?: readonly string[];
+  /** What an earlier run of the agent knew against GPUs (see memory.ts). */
+  readonly remembered?: ReadonlyMap<string, GpuHealthState>;
   readonly onTransition: (transition: HealthTransition) => void;
   /** Every reading, after the verdicts have been brought up to date. */
   readonly onReading?: (reading: InventoryReading) => void;
@@ -49,6 +51,8 @@ export class HealthMonitor {
   readonly #silenceMillis: number;
   readonly #ignored: ReadonlySet<number>;
   readonly #states = new Map<string, GpuHealthState>();
+  /** Used when a GPU is first seen, so that GPUs of another life never show up. */
+  readonly #remembered: ReadonlyMap<string, GpuHealthState>;
   readonly #told = new Map<string, HealthVerdict>();
   #overrides: ReadonlyMap<string, GpuOverride> = new Map();
   #reading: InventoryReading | undefined;
@@ -66,6 +70,7 @@ export class HealthMonitor {
     this.#silenceMillis = this.#intervalMillis * (options.heartbeatIntervals ?? 4);
     this.#ignored = ignoredXids(options.xids ?? DEFAULT_XID_SETTINGS);
     this.#lastBeatMillis = options.timers.now();
+    this.#remembered = options.remembered ?? new Map();
   }
 
   /** Begins with a probe at once. */
@@ -111,6 +116,11 @@ export class HealthMonitor {
   /** GPUs that have ever been seen, with what to tell of each. */
   verdicts(): ReadonlyMap<string, HealthVerdict> {
     return new Map([...this.#states.keys()].map((uuid) => [uuid, this.verdict(uuid)]));
+  }
+
+  /** For memory.ts: what stands against each GPU. */
+  get states(): ReadonlyMap<string, GpuHealthState> {
+    return this.#states;
   }
 
   /** An operator's overrides replace the earlier ones. */
@@ -206,13 +216,17 @@ export class HealthMonitor {
   }
 
   #fault(uuid: string, reason: string): void {
-    const state = this.#states.get(uuid) ?? HEALTHY;
+    const state = this.#stateOf(uuid);
     this.#states.set(uuid, afterFault(state, this.#options.timers.now(), reason, this.#policy));
   }
 
   #clean(uuid: string): void {
-    const state = this.#states.get(uuid) ?? HEALTHY;
+    const state = this.#stateOf(uuid);
     this.#states.set(uuid, afterCleanProbe(state, this.#options.timers.now(), this.#policy));
+  }
+
+  #stateOf(uuid: string): GpuHealthState {
+    return this.#states.get(uuid) ?? this.#remembered.get(uuid) ?? HEALTHY;
   }
 
   #release(): void {

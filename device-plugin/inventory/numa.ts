@@ -25,7 +25,9 @@ async function readNumaFile(path: string): Promise<number | undefined> {
   try {
     const text = (await readFile(path, 'utf8')).trim();
     return /^-?\d{1,4}$/.test(text) ? Math.max(-1, Number(text)) : -1;
-  } catch {
-    return undefined; // No such file: a machine without sysfs or a device that is gone; the caller answers -1.
+  } catch (error) {
+    // A machine without sysfs, or a device that is gone: the caller answers -1.
+    if (error instanceof Error && 'code' in error) return undefined;
+    throw error;
   }
 }

@@ -38,8 +38,10 @@ export function ownerReader(procRoot = '/proc'): OwnerReader {
   return async (pid) => {
     try {
       return ownerOf(await readFile(join(procRoot, String(pid), 'cgroup'), 'utf8'));
-    } catch {
-      return undefined; // The process ended, or is none of ours to look at.
+    } catch (error) {
+      // The process ended, or is none of ours to look at.
+      if (error instanceof Error && 'code' in error) return undefined;
+      throw error;
     }
   };
 }

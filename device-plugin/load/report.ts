@@ -39,6 +39,8 @@ export interface LoadReport {
   readonly driverVersion?: string;
   readonly gpus: readonly ReportedGpu[];
   readonly host?: HostLoad;
+  /** Present instead of `host` when the host's figures cannot be had. */
+  readonly hostUnreadable?: string;
 }
 
 export interface ReportOptions {
@@ -52,7 +54,7 @@ export interface ReportOptions {
 
 export type LoadReporter = () => Promise<LoadReport>;
 
-/** Rejects when the GPUs as a whole cannot be read; without host figures a report just lacks them. */
+/** Rejects when the GPUs as a whole cannot be read; a host that cannot be read is told in the report. */
 export function loadReporter(options: ReportOptions): LoadReporter {
   const { clock, maxAgeMillis = 1_000 } = options;
   let latest: Promise<LoadReport> | undefined;
@@ -77,7 +79,7 @@ export function loadReporter(options: ReportOptions): LoadReporter {
 }
 
 async function makeReport({ node, read, host, owner, clock }: ReportOptions): Promise<LoadReport> {
-  const [reading, hostLoad] = await Promise.all([read(), known(host())]);
+  const [reading, hostFigures] = await Promise.all([read(), reportHost(host)]);
   const producedMillis = clock.wallMillis();
   const gpus = await Promise.all(reading.gpus.map((gpu) => reportGpu(gpu, owner)));
   return {
@@ -87,15 +89,16 @@ async function makeReport({ node, read, host, owner, clock }: ReportOptions): Pr
     source: reading.source,
     ...present('driverVersion', reading.driverVersion),
     gpus: gpus.filter(({ uuid }) => uuid !== ''),
-    ...present('host', hostLoad),
+    ...hostFigures,
   };
 }
 
-async function known<T>(reading: Promise<T>): Promise<T | undefined> {
+/** GPUs matter more than the host: its failure is told in the report and ends nothing. */
+async function reportHost(host: HostReader): Promise<Pick<LoadReport, 'host' | 'hostUnreadable'>> {
   try {
-    return await reading;
-  } catch {
-    return undefined; // The report says so by lacking the figures; GPUs matter more than the host.
+    return { host: await host() };
+  } catch (error) {
+    return { hostUnreadable: error instanceof Error ? error.message : String(error) };
   }
 }
 

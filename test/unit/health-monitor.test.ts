@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 
 import { HealthMonitor } from '../../device-plugin/health/monitor.ts';
 import type { HealthTransition } from '../../device-plugin/health/monitor.ts';
+import { afterFault, DEFAULT_HEALTH_POLICY, HEALTHY } from '../../device-plugin/health/state.ts';
+import type { GpuHealthState } from '../../device-plugin/health/state.ts';
 import { GpuEvents } from '../../device-plugin/inventory/events.ts';
 import type { GpuEvent, GpuReading, InventoryReading, InventorySource } from '../../device-plugin/inventory/source.ts';
 import { ManualTimers } from '../support/manual-timers.ts';
@@ -74,7 +76,11 @@ interface Bench {
   readonly pass: (millis: number) => Promise<void>;
 }
 
-async function bench(uuids: readonly string[], known: readonly string[] = []): Promise<Bench> {
+async function bench(
+  uuids: readonly string[],
+  known: readonly string[] = [],
+  remembered: ReadonlyMap<string, GpuHealthState> = new Map(),
+): Promise<Bench> {
   const source = new ScriptedSource(...uuids);
   const timers = new ManualTimers(1_000_000);
   const transitions: HealthTransition[] = [];
@@ -84,6 +90,7 @@ async function bench(uuids: readonly string[], known: readonly string[] = []): P
     timers,
     intervalMillis: INTERVAL,
     known,
+    remembered,
     onTransition: (transition) => transitions.push(transition),
     onTrouble: (why) => troubles.push(why),
   });
@@ -169,6 +176,21 @@ describe('the health monitor', () => {
     const { monitor } = await bench(['GPU-a'], ['GPU-a', 'GPU-gone']);
     expect(monitor.verdict('GPU-a').health).toBe('healthy');
     expect(monitor.verdict('GPU-gone')).toMatchObject({ health: 'unhealthy', reason: 'the driver no longer lists it' });
+  });
+
+  it('remembers what stood against a GPU before the agent restarted, and nothing of GPUs that are gone', async () => {
+    const sick = afterFault(HEALTHY, 990_000, 'XID 79', DEFAULT_HEALTH_POLICY);
+    const remembered = new Map([
+      ['GPU-a', sick],
+      ['GPU-gone', sick],
+    ]);
+    const { monitor, pass } = await bench(['GPU-a', 'GPU-b'], [], remembered);
+    expect([...monitor.verdicts()].map(([uuid, { health }]) => [uuid, health])).toEqual([
+      ['GPU-a', 'unhealthy'],
+      ['GPU-b', 'healthy'],
+    ]);
+    await pass(60_000);
+    expect(monitor.verdict('GPU-a').health).toBe('healthy');
   });
 
   it('finds every GPU unhealthy when nothing can be read, and says why', async () => {
