@@ -97,6 +97,11 @@ export class Engine {
     return verdicts.refresh();
   }
 
+  /** The node that `ranking.ts` puts first among all nodes that fit, or -1. */
+  bestNode(shape: Shape): number {
+    return this.verdicts(shape).bestNode();
+  }
+
   /** Judges one node afresh and chooses the GPUs. What bind commits, and what tests compare the cache with. */
   place(shape: Shape, node: number): Placing {
     evaluate(this.#evaluation(shape), node, this.#verdict);

@@ -1,6 +1,7 @@
 // Verdict and score of every node for one shape, kept up to date from the journal: a call recomputes the nodes that
 // changed since the shape was last asked, and no others. Reads the ledger, never writes it.
 
+import { BestNode } from './best-node.ts';
 import { fit, type FitRules, FitScratch } from './fit.ts';
 import type { Ledger } from './ledger.ts';
 import { Choice, type PlacementPolicy } from './policy/policy.ts';
@@ -52,6 +53,8 @@ export class ShapeVerdicts {
   readonly #verdict: Verdict = { reason: FITS, score: 0 };
   #generation = -1;
   #policyVersion = -1;
+  /** Kept only for shapes whose best node has been asked for. */
+  #best: BestNode | undefined;
 
   constructor(evaluation: Evaluation) {
     this.#evaluation = evaluation;
@@ -76,6 +79,14 @@ export class ShapeVerdicts {
     return this;
   }
 
+  /** The best node of all that fit, or -1: highest score, then first by name. Call `refresh` first. */
+  bestNode(): number {
+    const { state } = this.#evaluation.ledger;
+    this.#best ??= new BestNode(this);
+    if (this.#best.isStale(state)) this.#best.rebuild(state);
+    return this.#best.node;
+  }
+
   #judgeChanged(since: number): void {
     const { state } = this.#evaluation.ledger;
     for (let at = since; at < state.generation; at++) {
@@ -90,6 +101,7 @@ export class ShapeVerdicts {
     this.reasons[node] = this.#verdict.reason;
     this.scores[node] = this.#verdict.score;
     this.judged++;
+    this.#best?.update(node);
   }
 
   #fitLength(nodeSlots: number): void {
