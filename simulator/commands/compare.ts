@@ -1,0 +1,97 @@
+// `compare`: policies × traces × seeds on worker threads, as a table beside the published results; with --check also
+// a verdict. Nothing in its output depends on time or on the number of workers.
+
+import { availableParallelism } from 'node:os';
+
+import { openbFiles } from '../compare/openb-folder.ts';
+import { runTasks } from '../compare/pool.ts';
+import { compareWithPublished, comparisonTable, type Comparison } from '../compare/summary.ts';
+import type { CompareResult, CompareTask } from '../compare/task.ts';
+import { PUBLISHED_POLICIES } from '../policy/published.ts';
+import { publishedTraces } from '../published/results.ts';
+import { seedsIn } from '../trace/arrivals.ts';
+import { TraceFault } from '../trace/fault.ts';
+import type { CompareFlags } from './flags.ts';
+import { writeOutput } from './output-file.ts';
+import { ProgressLine, type Terminal } from './terminal.ts';
+
+const GENERATED_SEEDS: readonly number[] = [1, 2, 3];
+const EXIT_DIFFERENT = 1;
+
+export async function compare(flags: CompareFlags, terminal: Terminal): Promise<number> {
+  if (flags.check === true && flags.openb === undefined) {
+    throw new TraceFault('--check: only the openb trace has published results; add --openb and its folder');
+  }
+  if (flags.traces !== undefined && flags.openb === undefined) {
+    throw new TraceFault('--traces: names traces of a folder; add --openb, or leave it out to generate workloads');
+  }
+  const tasks = await tasksOf(flags);
+  const line = new ProgressLine(terminal, 'runs');
+  const workers = flags.workers ?? availableParallelism();
+  const results = await runTasks(tasks, workers, (done) => line.tell(done, tasks.length));
+  line.end();
+  const comparisons = compareWithPublished(results);
+  const isQuiet = flags.json === '-' || flags.csv === '-';
+  if (!isQuiet) terminal.stdout.write(`${comparisonTable(comparisons)}\n`);
+  if (flags.csv !== undefined) writeOutput(flags.csv, [csvOf(results)], terminal);
+  if (flags.json !== undefined) {
+    writeOutput(flags.json, [`${JSON.stringify({ comparisons, results }, undefined, 1)}\n`], terminal);
+  }
+  return flags.check === true ? verdict(comparisons, isQuiet ? terminal.stderr : terminal.stdout) : 0;
+}
+
+async function tasksOf({
+  openb,
+  traces,
+  policies,
+  seeds,
+  scale,
+  inflate,
+  check,
+}: CompareFlags): Promise<CompareTask[]> {
+  // Where a random choice is involved there is nothing that could agree exactly.
+  const chosen = policies ?? PUBLISHED_POLICIES.filter((name) => check !== true || name !== 'random');
+  const tasks: CompareTask[] = [];
+  for (const trace of openb === undefined ? ['generated'] : (traces ?? publishedTraces())) {
+    const itsSeeds =
+      seeds ?? (openb === undefined ? GENERATED_SEEDS : await seedsIn(openbFiles(openb, trace).arrivals));
+    for (const policy of chosen) {
+      for (const seed of itsSeeds) tasks.push({ openb, trace, seed, policy, scale, load: inflate });
+    }
+  }
+  return tasks;
+}
+
+function csvOf(results: readonly CompareResult[]): string {
+  const head = 'trace,policy,seed,pods,arrivedMilli,allocatedMilli,allocationPercent,fragmentationPercent,refused';
+  const lines = results.map((each) =>
+    [
+      each.trace,
+      each.policy,
+      each.seed,
+      each.pods,
+      each.arrivedMilli,
+      each.allocatedMilli,
+      each.allocationPercent.toFixed(4),
+      each.fragmentationPercent.toFixed(4),
+      each.refused,
+    ].join(','),
+  );
+  return `${[head, ...lines].join('\n')}\n`;
+}
+
+function verdict(comparisons: readonly Comparison[], out: Terminal['stderr']): number {
+  const count = (agreement: Comparison['agreement']): number =>
+    comparisons.filter((each) => each.agreement === agreement).length;
+  const different = comparisons.filter(({ agreement }) => agreement === 'different');
+  out.write(
+    [
+      '',
+      `${count('equal')} means over all ten published seeds agree to two decimals.`,
+      `${count('possible')} means over fewer seeds are possible beside the published mean and deviation of ten.`,
+      ...different.map(({ trace, policy }) => `DIFFERENT: ${policy} on ${trace}`),
+      '',
+    ].join('\n'),
+  );
+  return different.length === 0 && count('equal') + count('possible') > 0 ? 0 : EXIT_DIFFERENT;
+}

@@ -1,0 +1,36 @@
+// The flags of each command as the command line gives them, checked. Types only.
+
+import type { PublishedPolicy } from '../policy/published.ts';
+
+export interface RunFlags {
+  readonly nodes?: string;
+  readonly pods?: string;
+  readonly arrivals?: string;
+  readonly seed?: number;
+  readonly inflate: number;
+  readonly scale: number;
+  readonly policy: PublishedPolicy;
+  readonly placements?: string;
+  readonly json?: string;
+  readonly csv?: string;
+}
+
+export interface CompareFlags {
+  readonly openb?: string;
+  readonly traces?: readonly string[];
+  readonly policies?: readonly PublishedPolicy[];
+  readonly seeds?: readonly number[];
+  readonly inflate: number;
+  readonly scale: number;
+  readonly workers?: number;
+  readonly check?: true;
+  readonly json?: string;
+  readonly csv?: string;
+}
+
+export interface GenerateFlags {
+  readonly out: string;
+  readonly seed: number;
+  readonly scale: number;
+  readonly inflate: number;
+}

@@ -1,0 +1,26 @@
+// Where the files of the openb trace lie in its folder.
+
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+
+import { TraceFault } from '../trace/fault.ts';
+
+export interface OpenbFiles {
+  readonly nodes: string;
+  readonly pods: string;
+  readonly arrivals: string;
+}
+
+/** The files of one trace. A missing one is a fault that names it. */
+export function openbFiles(folder: string, trace: string): OpenbFiles {
+  const files = {
+    nodes: join(folder, 'openb_node_list_gpu_node.csv'),
+    pods: join(folder, `openb_pod_list_${trace}.csv`),
+    arrivals: join(folder, 'arrivals', `${trace}.jsonl.gz`),
+  };
+  const missing = Object.values(files).find((file) => !existsSync(file));
+  if (missing === undefined) return files;
+  throw new TraceFault(
+    `${missing}: no such file; --openb names the folder of the trace, --traces one of its pod lists`,
+  );
+}

@@ -1,0 +1,39 @@
+// One cell of a comparison, as it travels to a worker thread and back. Plain data.
+
+import type { PublishedPolicy } from '../policy/published.ts';
+
+export interface CompareTask {
+  /** Folder of the openb trace; undefined for a generated workload. */
+  readonly openb: string | undefined;
+  readonly trace: string;
+  readonly seed: number;
+  readonly policy: PublishedPolicy;
+  /** Of generated workloads. */
+  readonly scale: number;
+  readonly load: number;
+}
+
+/** What a comparison keeps of a run. */
+export interface CompareResult {
+  readonly policy: PublishedPolicy;
+  readonly trace: string;
+  readonly seed: number;
+  readonly gpus: number;
+  readonly pods: number;
+  readonly arrivedMilli: number;
+  readonly allocatedMilli: number;
+  readonly refused: number;
+  readonly decisions: number;
+  readonly allocationPercent: number;
+  readonly fragmentationPercent: number;
+  /** Means over the last bin of arrived load, as the published figures are. */
+  readonly atLoad: {
+    readonly arrivedPercent: number;
+    readonly allocationPercent: number;
+    readonly fragmentationPercent: number;
+  };
+}
+
+/** A worker's answer. A fault of a file is told as its message, since errors lose their class on the way. */
+export type CompareReply =
+  { readonly kind: 'result'; readonly result: CompareResult } | { readonly kind: 'fault'; readonly message: string };
