@@ -10,6 +10,8 @@ export interface EnvSettings {
   readonly mps: { readonly pipeDirectory: string } | undefined;
   /** Node label `cgpu.disable.isolation` of gpushare. */
   readonly disablesIsolation: boolean;
+  /** What every container gets besides its own. */
+  readonly common?: Environment;
 }
 
 export type Environment = Readonly<Record<string, string>>;
@@ -17,6 +19,7 @@ export type Environment = Readonly<Record<string, string>>;
 export function containerEnvironment(claim: ContainerClaim, settings: EnvSettings): Environment {
   const { gpus, slicesPerGpu, corePerGpu } = claim;
   return {
+    ...settings.common,
     NVIDIA_VISIBLE_DEVICES: gpus.map(({ uuid }) => uuid).join(','),
     GPULOOM_GPU_INDICES: gpus.map(({ index }) => index).join(','),
     GPULOOM_GPU_MEM_SLICES: String(slicesPerGpu),

@@ -4,7 +4,8 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSyn
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceKey } from '../../device-plugin/binding/cdi-spec.ts';
-import { startAgent, type Agent, type AgentOptions } from '../../device-plugin/agent.ts';
+import { startAgent, type Agent } from '../../device-plugin/agent.ts';
+import type { AgentOptions } from '../../device-plugin/agent-options.ts';
 import { chooseInventory } from '../../device-plugin/inventory/choose.ts';
 import { kubeconfigCredentials } from '../../device-plugin/kube/credentials.ts';
 import { createRestClient, type NodeKubeApi } from '../../device-plugin/kube/rest.ts';

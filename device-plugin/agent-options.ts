@@ -1,0 +1,39 @@
+// What an agent is started with. Types only.
+
+import type { IsolationLevel } from '../extender/core/model.ts';
+import type { ProfileName } from '../extender/core/resources.ts';
+import type { KubeApi } from '../extender/kube/kube-api.ts';
+import type { CdiMount } from './binding/cdi-spec.ts';
+import type { HealthPolicy } from './health/state.ts';
+import type { XidSettings } from './health/xids.ts';
+import type { InventorySource } from './inventory/source.ts';
+
+export interface AgentLog {
+  info(message: string): void;
+  warn(message: string): void;
+  error(message: string): void;
+}
+
+export interface AgentOptions {
+  readonly nodeName: string;
+  readonly profile: ProfileName;
+  readonly source: InventorySource;
+  readonly api: KubeApi;
+  readonly kubeletDir: string;
+  readonly podResourcesSocket: string;
+  readonly cdiDir: string;
+  readonly binding: 'cdi' | 'env';
+  readonly unitMiB: number;
+  readonly isolation: IsolationLevel;
+  readonly mpsPipeDirectory?: string;
+  readonly mounts?: readonly CdiMount[];
+  /** Environment that every container gets besides its own, such as LD_PRELOAD of a limiter. */
+  readonly commonEnv?: Readonly<Record<string, string>>;
+  readonly deviceNodes: 'auto' | 'none';
+  readonly healthPolicy?: HealthPolicy;
+  readonly probeIntervalMillis?: number;
+  readonly xids?: XidSettings;
+  readonly procRoot?: string;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly log: AgentLog;
+}
