@@ -2,6 +2,7 @@
 // One wait at a time, on a worker thread and short, so that the loop ends soon after close() and the set of GPUs can change.
 // Driver state is touched only between pause() and resume(), when no wait is under way.
 
+import { DeadlineError } from './deadline.ts';
 import { EVENT_DOUBLE_BIT_ECC, EVENT_XID } from './nvml-structs.ts';
 import type { NvmlEvent } from './nvml-structs.ts';
 import type { NvmlCalls, NvmlDevice } from './nvml-calls.ts';
@@ -18,6 +19,8 @@ export interface EventLoopOptions {
   readonly waitMillis: number;
   /** Pause after a failed wait. */
   readonly retryMillis: number;
+  /** Runs a call under a deadline; rejects with DeadlineError while an earlier call about the same thing hangs. */
+  readonly bounded: <T>(what: string, call: () => Promise<T>) => Promise<T>;
   readonly publish: (event: GpuEvent) => void;
   /** The driver said that something is wrong with some GPU; a reading will tell which. */
   readonly suspect: () => void;
@@ -27,6 +30,7 @@ export class NvmlEventLoop {
   readonly #options: EventLoopOptions;
   #gpus: readonly WatchedGpu[] = [];
   #set: bigint | undefined;
+  #isReleasable = true;
   #running: Promise<void> | undefined;
   #stopping = false;
   #stale = false;
@@ -77,18 +81,22 @@ export class NvmlEventLoop {
   }
 
   async #register(): Promise<bigint> {
-    const { calls, publish } = this.#options;
+    const { calls, publish, bounded } = this.#options;
     this.#stale = false;
     const set = await calls.createEventSet();
     this.#set = set;
+    this.#isReleasable = true;
     const deaf: string[] = [];
     for (const { uuid, device } of this.#gpus) {
       try {
-        const types = (await calls.supportedEvents(device)) & (EVENT_XID | EVENT_DOUBLE_BIT_ECC);
+        const supported = await bounded(`event support of ${uuid}`, () => calls.supportedEvents(device));
+        const types = supported & (EVENT_XID | EVENT_DOUBLE_BIT_ECC);
         if (types === 0n) deaf.push(uuid);
-        else await calls.registerEvents(device, types, set);
+        else await bounded(`event registration of ${uuid}`, () => calls.registerEvents(device, types, set));
       } catch (error) {
-        if (!(error instanceof NvmlError)) throw error;
+        // A call that hangs may still use the set, which then is never released.
+        if (error instanceof DeadlineError) this.#isReleasable = false;
+        else if (!(error instanceof NvmlError)) throw error;
         deaf.push(`${uuid} (${error.message})`);
       }
     }
@@ -137,7 +145,7 @@ export class NvmlEventLoop {
   async #free(): Promise<void> {
     const set = this.#set;
     this.#set = undefined;
-    if (set === undefined) return;
+    if (set === undefined || !this.#isReleasable) return;
     try {
       await this.#options.calls.freeEventSet(set);
     } catch (error) {

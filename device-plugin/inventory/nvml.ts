@@ -102,6 +102,7 @@ class NvmlSource implements InventorySource {
       calls,
       waitMillis: settings.eventWaitMillis,
       retryMillis: settings.eventRetryMillis,
+      bounded: (what, call) => this.#bounded(what, call),
       publish: (event) => {
         this.#events.publish(event);
       },
@@ -125,11 +126,12 @@ class NvmlSource implements InventorySource {
     this.#events.clear();
     // Ends with the reading under way, or at once.
     await this.read().catch(() => undefined);
-    await withDeadline(this.#loop.pause(), 'the wait for GPU events', this.#settings.deadlineMillis);
-    // A driver that hangs would hang in the shutdown too; the session then ends with the process.
-    if (this.#open && this.#stuck.size === 0) {
-      this.#open = false;
-      await this.#bounded('the NVML session', () => this.#calls.shutdown());
+    try {
+      await this.#bounded('the wait for GPU events', () => this.#loop.pause());
+      // A driver that hangs would hang in the shutdown too; the session then ends with the process.
+      if (this.#open && this.#stuck.size === 0) await this.#bounded('the NVML session', () => this.#calls.shutdown());
+    } catch (error) {
+      if (!(error instanceof DeadlineError || error instanceof NvmlError)) throw error;
     }
   }
 
@@ -239,10 +241,10 @@ class NvmlSource implements InventorySource {
     const due = this.#renewAtMillis;
     if (due === undefined || this.#settings.monotonicMillis() < due || this.#stuck.size > 0) return;
     this.#renewAtMillis = undefined;
-    await this.#loop.pause();
-    if (this.#open) await this.#bounded('the NVML session', () => this.#calls.shutdown());
-    this.#open = false;
     try {
+      await this.#bounded('the wait for GPU events', () => this.#loop.pause());
+      if (this.#open) await this.#bounded('the NVML session', () => this.#calls.shutdown());
+      this.#open = false;
       await this.#bounded('the NVML session', () => this.#calls.init());
       this.#open = true;
     } catch (error) {

@@ -123,6 +123,13 @@ function identityCases(subject: () => InventorySubject, readScene: ReadScene): v
     expect(weight(0, 1)).toBeLessThanOrEqual(1000);
   });
 
+  it('weighs the links of a GPU that came later', async () => {
+    expect((await subject().source.read()).links.some(({ between }) => between.includes(sceneGpu(2).uuid))).toBe(false);
+    const gpus = [sceneGpu(0), sceneGpu(1), sceneGpu(2)];
+    const { links } = await readScene(scene(gpus, { nvlinks: [[1, 2, 2]] }));
+    expect(links.some(({ between }) => between.includes(sceneGpu(2).uuid))).toBe(true);
+  });
+
   it('reads a node without GPUs as an empty list', async () => {
     expect((await readScene(scene([]))).gpus).toEqual([]);
   });

@@ -64,6 +64,11 @@ async function bench(
   };
 }
 
+/** What the stand-in counts. */
+function count(nvml: FakeNvml, what: 'fakeHanging' | 'fakeSessions' | 'fakeSets' | 'fakeRegistered'): unknown {
+  return load(nvml.library).func(`int ${what}()`)();
+}
+
 async function readableGpus(source: InventorySource): Promise<readonly ReadableGpu[]> {
   return (await source.read()).gpus.flatMap((gpu) => (gpu.kind === 'readable' ? [gpu] : []));
 }
@@ -167,14 +172,18 @@ describe.skipIf(missingCompiler !== '')(`NVML ${missingCompiler}`, () => {
   });
 
   it('gives up on a GPU whose driver hangs, does not ask it again meanwhile, and reads the others', async () => {
-    const { source, show } = await bench({}, { deadlineMillis: 100 });
+    const { nvml, source, show } = await bench({}, { deadlineMillis: 100 });
     await source.read();
+    await vi.waitFor(() => {
+      expect(count(nvml, 'fakeRegistered')).toBe(2);
+    });
     show(TWO, { hanging: [0] });
     const first = await source.read();
     expect(first.gpus[0]).toMatchObject({ kind: 'unreadable', uuid: sceneGpu(0).uuid });
     expect(first.gpus[0]?.kind === 'unreadable' ? first.gpus[0].why : '').toMatch(/did not answer within 100 ms/);
     expect(first.gpus[1]?.kind).toBe('readable');
     expect((await source.read()).gpus.map(({ kind }) => kind)).toEqual(['unreadable', 'readable']);
+    expect(count(nvml, 'fakeHanging')).toBe(1);
     show(TWO);
     await vi.waitFor(async () => {
       expect(await readableGpus(source)).toHaveLength(2);
@@ -211,7 +220,7 @@ describe.skipIf(missingCompiler !== '')(`NVML ${missingCompiler}`, () => {
   it('reads more processes than it first made room for, and clients of MPS', async () => {
     const processes = Array.from({ length: 150 }, (_, at) => ({ pid: 1000 + at, usedMemoryMiB: at }));
     const { source, show } = await bench();
-    show(scene([sceneGpu(0, { processes }), sceneGpu(1)]), { lines: ['process 1 77 256 1'] });
+    show(scene([sceneGpu(0, { processes }), sceneGpu(1)]), { lines: ['process 1 77 256 1', 'process 0 1000 0 1'] });
     const [first, second] = await readableGpus(source);
     expect(first?.processes).toEqual(processes);
     expect(second?.processes).toEqual([{ pid: 77, usedMemoryMiB: 256 }]);
@@ -243,9 +252,35 @@ describe.skipIf(missingCompiler !== '')(`NVML ${missingCompiler}`, () => {
     expect(await readableGpus(source)).toHaveLength(2);
   });
 
-  it('does not read after it was closed', async () => {
-    const { source } = await bench();
+  it('hears the events of a GPU that came later', async () => {
+    const { source, events, show } = await bench();
+    await source.read();
+    const three = scene([sceneGpu(0), sceneGpu(1), sceneGpu(2)]);
+    show(three);
+    await source.read();
+    show(three, { lines: [`event 1 2 ${EVENT.xid} 74`] });
+    await vi.waitFor(() => {
+      expect(events.at(-1)).toEqual({ kind: 'xid', uuid: sceneGpu(2).uuid, xid: 74 });
+    });
+  });
+
+  it('leaves the session of a driver that hangs to the end of the process', async () => {
+    const { nvml, source, show } = await bench({}, { deadlineMillis: 50 });
+    show(TWO, { hanging: [1] });
+    await source.read();
     await source.close();
+    expect(count(nvml, 'fakeSessions')).toBe(1);
+    show(TWO);
+    await vi.waitFor(() => {
+      expect(count(nvml, 'fakeHanging')).toBe(0);
+    });
+  });
+
+  it('releases its session and event set, and does not read, after it was closed', async () => {
+    const { nvml, source } = await bench();
+    await source.read();
+    await source.close();
+    expect([count(nvml, 'fakeSessions'), count(nvml, 'fakeSets')]).toEqual([0, 0]);
     await expect(source.read()).rejects.toThrow(/closed/);
   });
 

@@ -223,6 +223,23 @@ describe('the health monitor', () => {
     expect(monitor.verdict('GPU-a').health).toBe('healthy');
   });
 
+  it('says so when not even the first probe returns', () => {
+    const source = new ScriptedSource();
+    source.next = () => new Promise(() => undefined);
+    const timers = new ManualTimers();
+    const troubles: string[] = [];
+    const monitor = new HealthMonitor({
+      source,
+      timers,
+      intervalMillis: INTERVAL,
+      onTransition: () => undefined,
+      onTrouble: (why) => troubles.push(why),
+    });
+    monitor.start();
+    timers.advance(4 * INTERVAL);
+    expect(troubles).toEqual(['no health probe has finished for 20000 ms; all GPUs are unhealthy']);
+  });
+
   it('lets verdicts lapse after it was stopped', async () => {
     const { monitor, timers } = await bench(['GPU-a']);
     monitor.stop();

@@ -44,7 +44,8 @@ typedef struct {
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int sessions, lastEvent, sets;
-static int lost[MAX_GPUS];
+static int lost[MAX_GPUS], hanging;
+static u64 registered[MAX_GPUS];
 static char handles[MAX_GPUS];
 
 static void readState(State *state) {
@@ -100,7 +101,11 @@ static int gpuOf(void *device, State *state, Gpu **gpu) {
   *state = current();
   if (sessions == 0) return UNINITIALIZED;
   if (at < 0 || at >= state->count) return INVALID_ARGUMENT;
-  while (state->gpus[at].hang != 0) { usleep(2000); *state = current(); }
+  if (state->gpus[at].hang != 0) {
+    __sync_fetch_and_add(&hanging, 1);
+    while (state->gpus[at].hang != 0) { usleep(2000); *state = current(); }
+    __sync_fetch_and_sub(&hanging, 1);
+  }
   *gpu = &state->gpus[at];
   if ((*gpu)->status == LOST) lost[at] = 1;
   if (lost[at]) return LOST;
@@ -236,11 +241,23 @@ int nvmlDeviceGetNvLinkRemotePciInfo_v2(void *device, u32 link, PciInfo *out) {
 #endif
 
 int nvmlDeviceGetSupportedEventTypes(void *device, u64 *out) { GPU(device); *out = (u64)gpu->events; return SUCCESS; }
-int nvmlDeviceRegisterEvents(void *device, u64 types, void *set) { GPU(device); (void)set; return (types & ~(u64)gpu->events) ? NOT_SUPPORTED : SUCCESS; }
-int nvmlEventSetCreate(void **out) { if (sessions == 0) return UNINITIALIZED; sets++; *out = &sets; return SUCCESS; }
+int nvmlDeviceRegisterEvents(void *device, u64 types, void *set) {
+  GPU(device);
+  (void)set;
+  if (types & ~(u64)gpu->events) return NOT_SUPPORTED;
+  registered[(char *)device - handles] = types;
+  return SUCCESS;
+}
+int nvmlEventSetCreate(void **out) {
+  if (sessions == 0) return UNINITIALIZED;
+  sets++;
+  memset(registered, 0, sizeof registered);
+  *out = &sets;
+  return SUCCESS;
+}
 int nvmlEventSetFree(void *set) { (void)set; sets--; return SUCCESS; }
 
-/* An event is given out once, when its number in the state is above the last one given out. */
+/* An event of a registered GPU is given out once, when its number in the state is above the last one given out. */
 int nvmlEventSetWait_v2(void *set, EventData *out, u32 millis) {
   (void)set;
   for (u32 waited = 0; ; waited += 2) {
@@ -248,7 +265,8 @@ int nvmlEventSetWait_v2(void *set, EventData *out, u32 millis) {
     if (sessions == 0) return UNINITIALIZED;
     if (state.wait != SUCCESS) return state.wait;
     pthread_mutex_lock(&lock);
-    int fresh = state.eventSequence > lastEvent;
+    int heard = state.eventGpu < 0 || (registered[state.eventGpu] & (u64)state.eventType) != 0;
+    int fresh = heard && state.eventSequence > lastEvent;
     if (fresh) lastEvent = state.eventSequence;
     pthread_mutex_unlock(&lock);
     if (fresh) {
@@ -259,6 +277,16 @@ int nvmlEventSetWait_v2(void *set, EventData *out, u32 millis) {
     if (waited >= millis) return TIMEOUT;
     usleep(2000);
   }
+}
+
+/* For tests: calls that hang now, sessions and event sets that are open, GPUs registered. */
+int fakeHanging(void) { return hanging; }
+int fakeSessions(void) { return sessions; }
+int fakeSets(void) { return sets; }
+int fakeRegistered(void) {
+  int count = 0;
+  for (int at = 0; at < MAX_GPUS; at++) count += registered[at] != 0;
+  return count;
 }
 
 /* For the layout test: size and offsets as this compiler lays the structures out. */
