@@ -5,7 +5,7 @@
 import { isSecretKey, scrubText } from '../logging.ts';
 import type { Finding } from './finding.ts';
 import { CONFIG_ENV } from './option-set.ts';
-import type { OptionFault, OptionSet, OptionSpec } from './option-set.ts';
+import type { OptionSet, OptionSpec } from './option-set.ts';
 import { readEnvironment, readFlags, readYaml } from './sources.ts';
 import type { Layer, Setting } from './sources.ts';
 import { didYouMean } from './suggest.ts';
@@ -58,11 +58,11 @@ export function loadOptions<Values, Config>(program: Program<Values, Config>, in
   ];
   const settings = merge(layers, specs);
   const errors = layers.flatMap((layer) => layer.errors);
-  const { values, faults } = checkAll(settings, program.options);
-  errors.push(...faults.map(({ path, message }) => explainFault(path, message, settings, specs)));
-  const findings = values === undefined ? [] : locate(program.checkCombinations(values), faults, settings);
+  const { values, faults } = program.options.check(new Map([...settings].map(([path, { value }]) => [path, value])));
+  errors.push(...specs.filter(({ path }) => faults.includes(path)).map((spec) => explainFault(spec, settings)));
+  const findings = locate(program.checkCombinations(values), faults, settings);
   errors.push(...findings.filter(({ severity }) => severity === 'error').map(({ text }) => text));
-  const config = values === undefined ? undefined : program.toConfig(values);
+  const config = program.toConfig(values);
   if (errors.length > 0 || config === undefined) return { kind: 'errors', errors };
   const warnings = findings.filter(({ severity }) => severity === 'warning').map(({ text }) => text);
   return {
@@ -73,40 +73,13 @@ export function loadOptions<Values, Config>(program: Program<Values, Config>, in
   };
 }
 
-interface CheckedSettings<Values> {
-  readonly values: Values | undefined;
-  readonly faults: readonly OptionFault[];
-}
-
-/** Options at fault fall back to their defaults, so that what remains can still be checked in the same run. */
-function checkAll<Values>(
-  settings: ReadonlyMap<string, Setting>,
-  { specs, check }: OptionSet<Values>,
-): CheckedSettings<Values> {
-  const checked = check(toTree(settings));
-  if (checked.kind === 'values') return { values: checked.values, faults: [] };
-  const sound = new Map(settings);
-  for (const { path, fallback } of specs) {
-    if (!checked.faults.some((fault) => concerns(fault, path))) continue;
-    if (fallback === undefined) sound.delete(path);
-    else sound.set(path, { value: fallback, origin: path });
-  }
-  const repaired = check(toTree(sound));
-  return { values: repaired.kind === 'values' ? repaired.values : undefined, faults: checked.faults };
-}
-
-function concerns(fault: OptionFault, path: string): boolean {
-  // A fault inside a list has the index at the end of its path.
-  return fault.path === path || fault.path.startsWith(`${path}.`);
-}
-
 function locate(
   findings: readonly Finding[],
-  faults: readonly OptionFault[],
+  faults: readonly string[],
   settings: ReadonlyMap<string, Setting>,
 ): { readonly severity: 'error' | 'warning'; readonly text: string }[] {
   return findings
-    .filter(({ involves }) => !involves.some((path) => faults.some((fault) => concerns(fault, path))))
+    .filter(({ involves }) => !involves.some((path) => faults.includes(path)))
     .map(({ severity, involves: [path], message }) => ({
       severity,
       text: `${settings.get(path)?.origin ?? path}: ${message}`,
@@ -135,31 +108,7 @@ function merge(layers: readonly Layer[], specs: readonly OptionSpec[]): Readonly
   return merged;
 }
 
-function toTree(settings: ReadonlyMap<string, Setting>): unknown {
-  const tree: Record<string, unknown> = {};
-  const groups = new Map<string, Record<string, unknown>>();
-  for (const [path, { value }] of settings) {
-    const [group = '', key] = path.split('.', 2);
-    if (key === undefined) {
-      tree[path] = value;
-      continue;
-    }
-    const members = groups.get(group) ?? {};
-    members[key] = value;
-    groups.set(group, members);
-    tree[group] = members;
-  }
-  return tree;
-}
-
-function explainFault(
-  path: string,
-  message: string,
-  settings: ReadonlyMap<string, Setting>,
-  specs: readonly OptionSpec[],
-): string {
-  const spec = specs.find((candidate) => concerns({ path, message }, candidate.path));
-  if (spec === undefined) return `${path}: ${message}`;
+function explainFault(spec: OptionSpec, settings: ReadonlyMap<string, Setting>): string {
   const setting = settings.get(spec.path);
   const value = isSecretKey(spec.path) ? '(redacted)' : shorten(setting?.value);
   const hint = typeof setting?.value === 'string' ? didYouMean(setting.value, spec.choices) : '';

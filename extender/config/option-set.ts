@@ -1,96 +1,83 @@
-// The options of one program, derived from its schema: what each is called in flags, environment and file, and a check of
-// all values at once. Knows no particular option. Pure.
+// The options of one program, derived from its schema: what each is called in flags, environment and file, and the check
+// of all values at once. Knows no particular option. Pure.
 
-import { Compile } from 'typebox/compile';
-import type { StaticEncode, TObject, TSchema } from 'typebox';
-
-export interface OptionSpec {
-  /** Dotted path in the configuration file, such as `limits.batchPerGpu`. */
-  readonly path: string;
-  readonly env: string;
-  /** commander notation, such as `--listen <host:port>`. */
-  readonly flag: string | undefined;
-  readonly description: string;
-  readonly expects: string;
-  readonly kind: 'text' | 'integer' | 'boolean' | 'list' | 'integers';
-  readonly choices: readonly string[];
-  readonly fallback: unknown;
-}
+import type { DefaultedOption, Option, OptionalOption } from './option-kinds.ts';
 
 export const CONFIG_ENV = 'GPULOOM_CONFIG';
 
-export type CheckedOptions<Values> =
-  | { readonly kind: 'values'; readonly values: Values }
-  | { readonly kind: 'faults'; readonly faults: readonly OptionFault[] };
-
-export interface OptionFault {
+export interface OptionSpec extends Option<unknown> {
+  /** Dotted path in the configuration file, such as `limits.batchPerGpu`. */
   readonly path: string;
-  readonly message: string;
+  readonly env: string;
+}
+
+/** An option for every value of a program, so that the compiler keeps the two alike. Groups are one level deep. */
+export type OptionSchema<Values> = {
+  readonly [Key in keyof Values]-?: NonNullable<Values[Key]> extends string | number | boolean | readonly unknown[]
+    ? OptionFor<Values, Key>
+    : OptionSchema<Values[Key]>;
+};
+
+type OptionFor<Values, Key extends keyof Values> =
+  Partial<Pick<Values, Key>> extends Pick<Values, Key>
+    ? OptionalOption<NonNullable<Values[Key]>>
+    : DefaultedOption<Values[Key]>;
+
+export interface CheckedOptions<Values> {
+  /** Complete: options at fault are at their defaults here, so that what remains can still be checked in the same run. */
+  readonly values: Values;
+  /** Paths of the options whose value is not good. */
+  readonly faults: readonly string[];
 }
 
 export interface OptionSet<Values> {
   readonly specs: readonly OptionSpec[];
-  /** Checks a complete tree of values against the schema and reports every fault, one per option. */
-  readonly check: (tree: unknown) => CheckedOptions<Values>;
+  /** Checks all values that were given, by path. */
+  readonly check: (given: ReadonlyMap<string, unknown>) => CheckedOptions<Values>;
 }
 
-export function optionSet<const Type extends TObject>(schema: Type): OptionSet<StaticEncode<Type>> {
+export function optionSet<Values>(schema: OptionSchema<Values>): OptionSet<Values> {
+  const specs = specsOf(schema, '');
   return {
-    specs: walk(schema.properties, ''),
-    check(tree) {
-      const validator = Compile(schema);
-      if (validator.Check(tree)) return { kind: 'values', values: tree };
-      const faults = new Map<string, string>();
-      for (const error of validator.Errors(tree)) {
-        const path = error.instancePath.slice(1).replaceAll('/', '.');
-        if (!faults.has(path)) faults.set(path, error.message);
-      }
-      return { kind: 'faults', faults: [...faults].map(([path, message]) => ({ path, message })) };
+    specs,
+    check(given) {
+      const faults = specs.filter(({ path, isGood }) => given.has(path) && !isGood(given.get(path)));
+      const values = specs.flatMap((spec) => {
+        const value = given.has(spec.path) && !faults.includes(spec) ? given.get(spec.path) : spec.fallback;
+        return value === undefined ? [] : [[spec.path, value] as const];
+      });
+      // Every value was checked by the option of its path, and the type of the schema says that there is one for each.
+      return { values: toTree(values) as Values, faults: faults.map(({ path }) => path) };
     },
   };
 }
 
-function walk(properties: object, prefix: string): OptionSpec[] {
-  const specs: OptionSpec[] = [];
-  for (const [key, value] of Object.entries(properties)) {
-    const option = value as LooseSchema;
-    if (option.properties === undefined) specs.push(describe(prefix + key, option));
-    else specs.push(...walk(option.properties, `${prefix}${key}.`));
+function specsOf(schema: object, prefix: string): OptionSpec[] {
+  return Object.entries(schema).flatMap(([key, entry]: [string, Option<unknown> | object]) =>
+    'isGood' in entry
+      ? [{ ...entry, path: prefix + key, env: variableOf(prefix + key) }]
+      : specsOf(entry, `${prefix}${key}.`),
+  );
+}
+
+function variableOf(path: string): string {
+  const words = path.replace('MiB', 'Mib').replaceAll(/[A-Z]+(?![a-z])|[A-Z]/g, '_$&');
+  return `GPULOOM_${words.replaceAll('.', '_').toUpperCase()}`;
+}
+
+function toTree(values: readonly (readonly [path: string, value: unknown])[]): unknown {
+  const tree: Record<string, unknown> = {};
+  const groups = new Map<string, Record<string, unknown>>();
+  for (const [path, value] of values) {
+    const [group = '', key] = path.split('.', 2);
+    if (key === undefined) {
+      tree[path] = value;
+      continue;
+    }
+    const members = groups.get(group) ?? {};
+    members[key] = value;
+    groups.set(group, members);
+    tree[group] = members;
   }
-  return specs;
-}
-
-/** What the schemas carry, read back at run time. */
-interface LooseSchema extends TSchema {
-  readonly type?: string;
-  readonly enum?: readonly string[];
-  readonly items?: { readonly type?: string };
-  readonly properties?: object;
-  readonly default?: unknown;
-  readonly flag?: string;
-  readonly description?: string;
-  readonly expects?: string;
-}
-
-function describe(path: string, option: LooseSchema): OptionSpec {
-  return {
-    path,
-    env: `GPULOOM_${path
-      .replace('MiB', 'Mib')
-      .replaceAll(/[A-Z]+(?![a-z])|[A-Z]/g, '_$&')
-      .replaceAll('.', '_')
-      .toUpperCase()}`,
-    flag: option.flag,
-    description: option.description ?? '',
-    expects: option.expects ?? '',
-    kind: kindOf(option),
-    choices: option.enum ?? [],
-    fallback: option.default,
-  };
-}
-
-function kindOf({ type, items }: LooseSchema): OptionSpec['kind'] {
-  if (type === 'integer' || type === 'boolean') return type;
-  if (type !== 'array') return 'text';
-  return items?.type === 'integer' ? 'integers' : 'list';
+  return tree;
 }

@@ -1,103 +1,95 @@
 // Every option of the extender in one schema: type, default, flag, summary and what a good value looks like.
 // Flags, environment variables, file keys, help and error texts are all derived from it; nothing else names an option.
 
-import { Type } from 'typebox';
 import type { LogLevel } from '../logging.ts';
-import { address, file, integer, LOG_LEVELS, MILLIS, oneOf } from './option-kinds.ts';
+import { address, boolean, file, integer, list, LOG_LEVELS, MILLIS, oneOf, text, withDefault } from './option-kinds.ts';
 import { optionSet } from './option-set.ts';
-import type { OptionSet } from './option-set.ts';
+import type { OptionSchema, OptionSet } from './option-set.ts';
 
-const schema = Type.Object({
-  cluster: Type.Optional(
-    oneOf(['kube', 'embedded'], {
-      flag: '--cluster <kind>',
-      description:
-        'kube: a real API server; embedded: an in-process one for demos and tests (default: decided at start)',
-    }),
-  ),
+const SCHEMA: OptionSchema<OptionValues> = {
+  cluster: oneOf(['kube', 'embedded'], {
+    flag: '--cluster <kind>',
+    description: 'kube: a real API server; embedded: an in-process one for demos and tests (default: decided at start)',
+  }),
   kubeconfig: file('--kubeconfig <file>', 'how to reach the API server (default: in-cluster, then ~/.kube/config)'),
   listen: address('--listen <host:port>', 'where kube-scheduler calls the verbs', '127.0.0.1:12345'),
   ops: address('--ops <host:port>', 'where probes, metrics and explanations are served', '127.0.0.1:12346'),
-  profile: oneOf(['gpuloom', 'gpushare'], {
-    flag: '--profile <name>',
-    description: 'resource names and annotations',
-    default: 'gpuloom',
-  }),
-  policy: oneOf(['fragmentation', 'binpack', 'spread', 'topology'], {
-    flag: '--policy <name>',
-    description: 'placement policy for pods that ask for none',
-    default: 'fragmentation',
-  }),
-  ranking: oneOf(['decisive', 'advisory'], {
-    flag: '--ranking <mode>',
-    description: 'decisive: the best node alone has the top score; advisory: let other scores weigh in',
-    default: 'decisive',
-  }),
+  profile: withDefault(
+    oneOf(['gpuloom', 'gpushare'], { flag: '--profile <name>', description: 'resource names and annotations' }),
+    'gpuloom',
+  ),
+  policy: withDefault(
+    oneOf(['fragmentation', 'binpack', 'spread', 'topology'], {
+      flag: '--policy <name>',
+      description: 'placement policy for pods that ask for none',
+    }),
+    'fragmentation',
+  ),
+  ranking: withDefault(
+    oneOf(['decisive', 'advisory'], {
+      flag: '--ranking <mode>',
+      description: 'decisive: the best node alone has the top score; advisory: let other scores weigh in',
+    }),
+    'decisive',
+  ),
   narrow: integer(0, 100_000, 32, 'filter hands back only the best K nodes; 0 = all', 'nodes', '--narrow <K>'),
   tlsCert: file('--tls-cert <file>', 'certificate of the verbs listener (PEM)'),
   tlsKey: file('--tls-key <file>', 'key of that certificate (PEM)'),
   clientCa: file('--client-ca <file>', 'CA that clients of the verbs listener must have a certificate of (PEM)'),
-  clientNames: Type.Array(Type.String({ minLength: 1 }), {
+  clientNames: list({
     flag: '--client-name <name>',
     description: 'common or alternative name that a client certificate must carry; repeatable (default: any of the CA)',
-    default: [],
     expects: 'a list of names, for example system:kube-scheduler',
   }),
-  insecureListen: Type.Boolean({
-    flag: '--insecure-listen',
-    description: 'allow a verbs listener without TLS on an address other than loopback',
-    default: false,
-    expects: 'true or false',
-  }),
-  leaderElection: Type.Optional(
-    Type.Boolean({
-      flag: '--no-leader-election',
-      description: 'run without a Lease: a single replica only (default: on with kube, off with embedded)',
-      expects: 'true or false',
+  insecureListen: withDefault(
+    boolean({
+      flag: '--insecure-listen',
+      description: 'allow a verbs listener without TLS on an address other than loopback',
     }),
+    false,
   ),
-  publishEndpoint: Type.Optional(
-    Type.String({
+  leaderElection: boolean({
+    flag: '--no-leader-election',
+    description: 'run without a Lease: a single replica only (default: on with kube, off with embedded)',
+  }),
+  publishEndpoint: text(
+    {
       flag: '--publish-endpoint <service>',
       description:
         'while leading, make this pod the only endpoint of that Service, which must have no selector; a standby is ' +
         'then Ready at /readyz?standby=ok (default: off)',
-      pattern: '^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$',
       expects: 'the name of a Service',
-    }),
+    },
+    /^[a-z]([a-z0-9-]{0,61}[a-z0-9])?$/,
   ),
-  podIp: Type.Optional(
-    Type.String({
-      description: 'address of this pod, for --publish-endpoint (default: POD_IP)',
-      minLength: 2,
-      maxLength: 45,
-      expects: 'an IP address',
-    }),
+  podIp: text(
+    { description: 'address of this pod, for --publish-endpoint (default: POD_IP)', expects: 'an IP address' },
+    /^.{2,45}$/s,
   ),
-  logLevel: oneOf(LOG_LEVELS, {
-    flag: '--log-level <level>',
-    description: 'least severe level that is logged',
-    default: 'info',
-  }),
-  leaseNamespace: Type.String({
-    description: 'namespace of the Lease (default: the namespace of the pod, else gpuloom-system)',
-    default: 'gpuloom-system',
-    pattern: '^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$',
-    expects: 'a namespace name',
-  }),
-  leaseName: Type.String({
-    description: 'name of the Lease',
-    default: 'gpuloom-extender',
-    pattern: '^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$',
-    expects: 'an object name',
-  }),
-  identity: Type.Optional(
-    Type.String({
+  logLevel: withDefault(
+    oneOf(LOG_LEVELS, { flag: '--log-level <level>', description: 'least severe level that is logged' }),
+    'info',
+  ),
+  leaseNamespace: withDefault(
+    text(
+      {
+        description: 'namespace of the Lease (default: the namespace of the pod, else gpuloom-system)',
+        expects: 'a namespace name',
+      },
+      /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/,
+    ),
+    'gpuloom-system',
+  ),
+  leaseName: withDefault(
+    text({ description: 'name of the Lease', expects: 'an object name' }, /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/),
+    'gpuloom-extender',
+  ),
+  identity: text(
+    {
       description: 'holder name in the Lease, different for every replica (default: the pod or host name)',
-      minLength: 1,
-      maxLength: 253,
       expects: 'a name of at most 253 characters',
-    }),
+    },
+    /^.{1,253}$/s,
   ),
   bindTimeoutMillis: integer(100, 60_000, 3_000, 'how long one Binding call may take', MILLIS),
   // API servers send a bookmark about once a minute, and a silent stream is replaced after a little over two.
@@ -117,15 +109,15 @@ const schema = Type.Object({
     'recent requests that make up the typical mix for fragmentation',
     'requests',
   ),
-  limits: Type.Object({
+  limits: {
     batchBesideOnline: integer(0, 64, 1, 'batch pods on a GPU that hosts online pods', 'pods'),
     batchShareBesideOnlinePercent: integer(0, 100, 50, 'GPU memory that batch may use beside online', 'percent'),
     batchPerGpu: integer(0, 256, 4, 'batch pods on one GPU', 'pods'),
     podsPerGpu: integer(1, 256, 16, 'pods on one GPU', 'pods'),
-  }),
-});
+  },
+};
 
-/** Values after defaults, before they are given their final form. Mirrors the schema; the compiler checks that it does. */
+/** Values after defaults, before they are given their final form. The compiler checks that there is an option for each. */
 export interface OptionValues {
   readonly cluster?: 'kube' | 'embedded';
   readonly kubeconfig?: string;
@@ -164,5 +156,5 @@ export interface CoLocationLimits {
 }
 
 export function extenderOptions(): OptionSet<OptionValues> {
-  return optionSet(schema);
+  return optionSet(SCHEMA);
 }
