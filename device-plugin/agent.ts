@@ -35,7 +35,7 @@ export interface Agent {
 
 const clock: Clock = { wallMillis: () => Date.now(), monotonicMillis: () => performance.now() };
 const delays = systemDelays();
-const RECOVERY_RETRY_MILLIS = 100;
+const RECOVERY_RETRY_MILLIS = 200;
 const EVENTS_DRAIN_MILLIS = 1000;
 
 export async function startAgent(options: AgentOptions): Promise<Agent> {
@@ -149,7 +149,10 @@ function createMonitor(
 ): HealthMonitor {
   return new HealthMonitor({
     source,
-    timers: { now: () => clock.monotonicMillis(), after: kubeletClock.after },
+    timers: {
+      now: () => clock.monotonicMillis(),
+      after: (delayMillis, action) => kubeletClock.after(delayMillis, action),
+    },
     ...(healthPolicy === undefined ? {} : { policy: healthPolicy }),
     ...(probeIntervalMillis === undefined ? {} : { intervalMillis: probeIntervalMillis }),
     ...(xids === undefined ? {} : { xids }),
@@ -208,6 +211,7 @@ async function recover(
   signal: AbortSignal,
   log: AgentOptions['log'],
 ): Promise<void> {
+  let told = '';
   while (!signal.aborted) {
     try {
       if (isKnown()) {
@@ -216,7 +220,9 @@ async function recover(
         return;
       }
     } catch (error) {
-      log.warn(`the kubelet does not say yet what is held: ${messageOf(error)}`);
+      const trouble = `the kubelet does not say yet what is held: ${messageOf(error)}`;
+      if (trouble !== told) log.warn(trouble);
+      told = trouble;
     }
     await delays.sleep(RECOVERY_RETRY_MILLIS, signal);
   }

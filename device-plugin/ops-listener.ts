@@ -59,7 +59,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, views:
     send(response, 405, 'text/plain', 'only GET is answered\n');
     return;
   }
-  const [path] = (request.url ?? '/').split('?', 1);
+  const [path = ''] = (request.url ?? '/').split('?', 1);
   switch (path) {
     case '/healthz':
       send(response, 200, 'text/plain', 'ok\n');

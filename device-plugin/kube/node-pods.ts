@@ -1,7 +1,6 @@
 // The pods of this node: a reflector on its own field selector, and a live read where the watch lags.
 
 import type { ObjectFeed } from '../../extender/app/ports.ts';
-import type { PodManifest } from '../../extender/core/manifest.ts';
 import type { PodRecord } from '../../extender/core/model.ts';
 import { podRecord } from '../../extender/core/records.ts';
 import { RequestPool } from '../../extender/core/request-pool.ts';
@@ -32,7 +31,7 @@ export function watchNodePods(options: NodePodsOptions): WatchedNodePods {
   const byUid = new Map<string, PodRecord>();
   const uidByName = new Map<string, string>();
   const project = (raw: unknown): PodRecord | undefined => {
-    const record = isRecord(raw) ? podRecord(raw as PodManifest, profile, pool) : undefined;
+    const record = isRecord(raw) ? podRecord(raw, profile, pool) : undefined;
     return record === undefined || record.demand.kind === 'none' || record.terminal ? undefined : record;
   };
   const remove = ({ uid, namespace, name }: PodRecord): void => {
@@ -85,5 +84,5 @@ async function readPod(
   });
   if (answer.status === 404) return undefined;
   if (answer.status !== 200) throw new Error(`reading pod ${namespace}/${name} failed: ${describeAnswer(answer)}`);
-  return isRecord(answer.body) ? podRecord(answer.body as PodManifest, profile) : undefined;
+  return isRecord(answer.body) ? podRecord(answer.body, profile) : undefined;
 }
