@@ -129,9 +129,9 @@ class NvmlSource implements InventorySource {
     try {
       await this.#bounded('the wait for GPU events', () => this.#loop.pause());
       // A driver that hangs would hang in the shutdown too; the session then ends with the process.
-      if (this.#open && this.#stuck.size === 0) await this.#bounded('the NVML session', () => this.#calls.shutdown());
+      if (this.#open && this.#stuck.size === 0) await this.#shutdown();
     } catch (error) {
-      if (!(error instanceof DeadlineError || error instanceof NvmlError)) throw error;
+      if (!(error instanceof DeadlineError)) throw error;
     }
   }
 
@@ -243,8 +243,7 @@ class NvmlSource implements InventorySource {
     this.#renewAtMillis = undefined;
     try {
       await this.#bounded('the wait for GPU events', () => this.#loop.pause());
-      if (this.#open) await this.#bounded('the NVML session', () => this.#calls.shutdown());
-      this.#open = false;
+      if (this.#open) await this.#shutdown();
       await this.#bounded('the NVML session', () => this.#calls.init());
       this.#open = true;
     } catch (error) {
@@ -255,11 +254,22 @@ class NvmlSource implements InventorySource {
     }
   }
 
+  /** A session that the driver has already dropped needs no end. */
+  async #shutdown(): Promise<void> {
+    this.#open = false;
+    try {
+      await this.#bounded('the NVML session', () => this.#calls.shutdown());
+    } catch (error) {
+      if (!(error instanceof NvmlError)) throw error;
+    }
+  }
+
+  /** When nothing at all can be read, every GPU is as good as lost. */
   #readBecauseOfSuspicion(): void {
     if (this.#closing) return;
     this.read().catch((error: unknown) => {
-      const why = `no reading: ${error instanceof Error ? error.message : String(error)}`;
-      this.#events.publish({ kind: 'trouble', why });
+      const why = error instanceof Error ? error.message : String(error);
+      this.#events.publish({ kind: 'lost', uuid: undefined, why });
     });
   }
 

@@ -252,6 +252,16 @@ describe.skipIf(missingCompiler !== '')(`NVML ${missingCompiler}`, () => {
     expect(await readableGpus(source)).toHaveLength(2);
   });
 
+  it('tells at once that every GPU is lost when the driver goes away under the wait for events', async () => {
+    const { source, events, show, nvml } = await bench();
+    show(scene([sceneGpu(0, { broken: true }), sceneGpu(1)]));
+    await source.read();
+    nvml.setState('init 9\nwait 1\n');
+    await vi.waitFor(() => {
+      expect(events.at(-1)).toMatchObject({ kind: 'lost', uuid: undefined });
+    });
+  });
+
   it('hears the events of a GPU that came later', async () => {
     const { source, events, show } = await bench();
     await source.read();
