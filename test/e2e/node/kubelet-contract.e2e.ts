@@ -148,7 +148,7 @@ describe.skipIf(binaries === undefined)('a device plugin under a real kubelet', 
   test('registers again with a kubelet that was killed, which knows all its containers still', async () => {
     await node.killKubelet();
     await node.startKubelet();
-    expect(await eventually(async () => plugin.registrations === 2, 20_000)).toBe(true);
+    expect(await eventually(async () => plugin.registrations > 1, 20_000)).toBe(true);
     await onNode('new', [container('main', 10)]);
     await untilPod(plane.admin, 'new', isRunningPod);
     expect(idsAllocated(plugin, 10)?.filter((id) => ids(0, 10).includes(id))).toEqual([]);

@@ -57,6 +57,21 @@ describe.skipIf(binaries === undefined)('a real node on this machine', () => {
     expect(registered.metadata?.labels).toMatchObject({ 'gpuloom.io/tested': 'yes' });
   });
 
+  test('shows a program inside what a daemon on the node sees, and ends it when asked', async () => {
+    const script = `
+      console.log(fs.readdirSync('/var/lib/kubelet/device-plugins').join());
+      process.on('SIGTERM', () => { console.log('asked'); process.exit(); });
+      setInterval(() => {}, 1000);`;
+    const program = await node.startInNode({ name: 'daemon', command: process.execPath, args: ['-e', script] });
+    const said = (): Promise<string> => readFile(program.logFile, 'utf8');
+    await program.untilReady(async () => (await said()) !== '', 10_000);
+    expect(await said()).toContain('kubelet.sock');
+    expect(await readdir(node.devicePluginDir)).toContain('kubelet.sock');
+    await program.stop();
+    expect(await said()).toContain('asked');
+    expect(program.end).toBe('0');
+  });
+
   test('runs an init container, then two containers, each with its own environment', async () => {
     const created = await createNodePod(plane.admin, {
       name: 'two',
