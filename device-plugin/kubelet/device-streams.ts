@@ -1,5 +1,5 @@
 // The open ListAndWatch streams of one plugin: each gets the whole list when it opens and once per change.
-// Holds one encoded list, never a queue: a stream that cannot take more gets the newest list when it drains.
+// Holds one encoded list, never a queue: a stream that still takes one list gets the newest one next.
 // Changes within one turn of the event loop are one message.
 
 import type { ServerWritableStream } from '@grpc/grpc-js';
@@ -68,10 +68,6 @@ export class DeviceStreams {
     stream.on('close', forget);
     stream.on('finish', forget);
     stream.on('error', forget);
-    stream.on('drain', () => {
-      state.isBlocked = false;
-      this.#send(stream, state);
-    });
     this.#report({ kind: 'stream-opened', streams: this.#streams.size });
     this.#send(stream, state);
   }
@@ -85,7 +81,12 @@ export class DeviceStreams {
     this.#encoded ??= this.#encode({ devices: deviceMessages(this.#devices) });
     if (state.isBlocked || state.sent === this.#encoded) return;
     state.sent = this.#encoded;
-    state.isBlocked = !stream.write(this.#encoded);
+    // The return value of write() would allow 16 lists to queue up; the callback comes when this one has left.
+    state.isBlocked = true;
+    stream.write(this.#encoded, () => {
+      state.isBlocked = false;
+      if (this.#streams.has(stream)) this.#send(stream, state);
+    });
     this.#report({ kind: 'list-sent', devices: this.#devices.length, bytes: this.#encoded.length });
   }
 }

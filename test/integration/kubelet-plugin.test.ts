@@ -2,11 +2,14 @@
 
 import { execFile } from 'node:child_process';
 import { existsSync, readdirSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { systemClock } from '../../device-plugin/kubelet/clock.ts';
 import type { KubeletClock } from '../../device-plugin/kubelet/clock.ts';
+import { listAndWatchBytes } from '../../device-plugin/kubelet/device-list.ts';
 import { loadDevicePluginApi } from '../../device-plugin/proto/services.ts';
 import type { Admission, FakePod } from '../support/fake-kubelet.ts';
 import { CORE, MEMORY, PluginBench, slices } from '../support/plugin-bench.ts';
@@ -129,6 +132,40 @@ describe('the list', () => {
     const kubelet = await bench.kubelet();
     bench.plugin().setDevices(slices(60_000));
     await kubelet.waitFor(() => kubelet.allocatable(MEMORY) === 60_000, 'the list');
+  });
+});
+
+describe('a stream whose reader is slow', () => {
+  it('gets the newest list when it reads again, not every list in between', async () => {
+    const kubelet = await bench.kubelet();
+    const plugin = bench.plugin();
+    plugin.setDevices(slices(20_000));
+    await kubelet.waitFor(() => kubelet.allocatable(MEMORY) === 20_000, 'the list');
+    const { path } = loadDevicePluginApi().devicePlugin.ListAndWatch;
+    const createConnection = () => connect(plugin.status().socketPath ?? '');
+    const session = connectHttp2('http://localhost', { createConnection });
+    const headers = { ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' };
+    const stream = session.request(headers);
+    // An empty message; nothing is read until resume(), so that the server soon may send no more.
+    stream.end(Buffer.alloc(5));
+    await once(stream, 'response');
+    for (let left = 19_999; left >= 19_980; left--) {
+      plugin.setDevices(slices(left));
+      await kubelet.waitFor(() => kubelet.allocatable(MEMORY) === left, 'the change');
+    }
+    const newest = listAndWatchBytes(slices(19_980));
+    let received = Buffer.alloc(0);
+    const lists: number[] = [];
+    stream.on('data', (chunk: Buffer) => {
+      received = Buffer.concat([received, chunk]);
+      while (received.length >= 5 && received.length >= 5 + received.readUInt32BE(1)) {
+        lists.push(received.readUInt32BE(1));
+        received = received.subarray(5 + received.readUInt32BE(1));
+      }
+      if (lists.at(-1) === newest) session.destroy();
+    });
+    await once(session, 'close');
+    expect(lists.length).toBeLessThan(6);
   });
 });
 
@@ -282,6 +319,26 @@ describe('the socket', () => {
     expect(kubelet.endpoint(MEMORY)?.streamError).toBe('the plugin ended the stream');
     expect(existsSync(socketPath ?? '')).toBe(false);
     expect(plugin.status()).toMatchObject({ registered: false, streams: 0 });
+  });
+
+  it('outlives a call that is being served when the stop comes', async () => {
+    const entered = Promise.withResolvers<void>();
+    const finish = Promise.withResolvers<object>();
+    const kubelet = await bench.kubelet();
+    const allocate = () => {
+      entered.resolve();
+      return finish.promise;
+    };
+    const plugin = bench.plugin({ handlers: { allocate } });
+    plugin.setDevices(slices(4));
+    await kubelet.waitFor(() => kubelet.allocatable(MEMORY) === 4, 'the list');
+    const admission = kubelet.admit(pod('1', 1));
+    await entered.promise;
+    const stopped = plugin.stop();
+    await kubelet.waitFor(() => kubelet.allocatable(MEMORY) === 0, 'the end of the stream');
+    finish.resolve({});
+    expect((await admission).kind).toBe('admitted');
+    await stopped;
   });
 
   it('of an earlier run is removed, of a living plugin or of anybody else is not', async () => {
