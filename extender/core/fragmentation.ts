@@ -7,16 +7,16 @@ import { MAX_GPUS_PER_NODE } from './inventory-codec.ts';
 import type { Mix } from './mix.ts';
 import type { ClusterState } from './state.ts';
 
-/** The amounts of one GPU that a what-if changes. */
-interface GpuAmounts {
-  free: number;
-  core: number;
-  idle: number;
-}
+/** Stands for the GPU where none is changed. */
+const NO_GPU = -1;
+/** Where the counts of a copy that `take` has changed are written; those of node n are at slot n + 1. */
+const CHANGED_COPY = 0;
 
 /**
  * Measures one node at a time, and what it would be with a pod on it. Allocated once and reused.
- * `read` takes a copy of the node, `before` measures it, `afterOn` tries one GPU, `take` changes the copy.
+ * `read` takes a copy of the node, `measure` measures it, `afterOn` tries one GPU, `take` changes the copy.
+ * With `keepsNodes` it remembers what it counted on a node until the node changes: for those who read nodes again and
+ * again. That takes ten bytes for each node and row of the mix.
  */
 export class FragmentationMeter {
   gpus = 0;
@@ -31,57 +31,116 @@ export class FragmentationMeter {
   #cpuFreeMilli = 0;
   #isOneModel = true;
   #idleMilli = 0;
-  /** By row of the mix: GPUs of an admitted model, GPUs that can take the class, and the idle milli of the others. */
-  #admitted = new Int32Array(64);
-  #able = new Int32Array(64);
+  #isChanged = false;
+  /** What the copy measured as it was read. */
+  #before = 0;
+  readonly #keepsNodes: boolean;
+  /** By slot and row of the mix: GPUs of an admitted model, GPUs that can take the class, idle milli of the others. */
+  #admitted = new Uint8Array(64);
+  #able = new Uint8Array(64);
   #unable = new Float64Array(64);
+  /** First row of the slot in use. */
+  #rows = 0;
+  /** By node: what it measured, and the change of the node and the mix that this holds for. */
+  #measured = new Float64Array(0);
+  #measuredAt = new Float64Array(0);
+  #measuredFor = new Int32Array(0);
+  #mixNumber = 0;
+
+  constructor(keepsNodes = false) {
+    this.#keepsNodes = keepsNodes;
+  }
 
   /** Takes a copy of the node. Unhealthy GPUs offer nothing and are left out of the idle capacity. */
   read(state: ClusterState, node: number, mix: Mix): void {
+    if (mix !== this.#mix || state !== this.#state) this.#mixNumber++;
     this.#state = state;
     this.#mix = mix;
-    if (mix.length > this.#able.length) this.#widen(mix.length);
+    this.#isChanged = false;
     const start = state.gpuStart[node] ?? 0;
-    this.gpus = state.gpuCount[node] ?? 0;
+    const gpus = state.gpuCount[node] ?? 0;
+    this.gpus = gpus;
     this.#cpuFreeMilli = state.cpuFreeMilli[node] ?? 0;
-    this.#isOneModel = true;
-    for (let gpu = 0; gpu < this.gpus; gpu++) {
+    const { gpuCapacity, gpuHealthy, gpuFree, gpuFreeCore, gpuModel } = state;
+    const firstModel = gpuModel[start] ?? 0;
+    let isOneModel = true;
+    let idleMilli = 0;
+    for (let gpu = 0; gpu < gpus; gpu++) {
       const at = start + gpu;
-      const capacity = state.gpuCapacity[at] ?? 0;
-      const isHealthy = state.gpuHealthy[at] === 1;
-      this.free[gpu] = isHealthy ? (state.gpuFree[at] ?? 0) : 0;
-      this.core[gpu] = isHealthy ? (state.gpuFreeCore[at] ?? 0) : 0;
-      this.model[gpu] = state.gpuModel[at] ?? 0;
+      const capacity = gpuCapacity[at] ?? 0;
+      const isHealthy = gpuHealthy[at] === 1;
+      const free = isHealthy ? (gpuFree[at] ?? 0) : 0;
+      const core = isHealthy ? (gpuFreeCore[at] ?? 0) : 0;
+      const model = gpuModel[at] ?? 0;
+      this.free[gpu] = free;
+      this.core[gpu] = core;
+      this.model[gpu] = model;
       this.milliPerSlice[gpu] = capacity === 0 ? 0 : 1000 / capacity;
-      if (this.model[gpu] !== this.model[0]) this.#isOneModel = false;
-      this.idle[gpu] = this.#weigh(gpu, this.free[gpu] ?? 0, this.core[gpu] ?? 0, mix);
+      if (model !== firstModel) isOneModel = false;
+      const idle = this.#weigh(gpu, free, core, mix);
+      this.idle[gpu] = idle;
+      idleMilli += idle;
     }
+    this.#isOneModel = isOneModel;
+    this.#idleMilli = idleMilli;
+    this.#recall(state, node, mix);
   }
 
   /** Takes slices and compute from one GPU of the copy. */
   take(gpu: number, slices: number, core: number): void {
     this.free[gpu] = (this.free[gpu] ?? 0) - slices;
     this.core[gpu] = (this.core[gpu] ?? 0) - core;
+    this.#isChanged = true;
     if (this.#mix !== undefined) this.idle[gpu] = this.#weigh(gpu, this.free[gpu] ?? 0, this.core[gpu] ?? 0, this.#mix);
   }
 
   /** Expected milli of the copy that a typical request cannot use, with `cpuMilli` less of free CPU. */
   measure(cpuMilli = 0): number {
-    this.#idleMilli = 0;
-    for (let gpu = 0; gpu < this.gpus; gpu++) this.#idleMilli += this.idle[gpu] ?? 0;
-    const rows = this.#mix?.length ?? 0;
-    for (let row = 0; row < rows; row++) this.#count(row);
-    return this.#sum(this.#cpuFreeMilli - cpuMilli, this.#idleMilli, -1, { free: 0, core: 0, idle: 0 });
+    const mix = this.#mix;
+    if (mix === undefined || (!this.#isChanged && cpuMilli === 0)) return this.#before;
+    if (this.#isChanged) {
+      this.#idleMilli = 0;
+      for (let gpu = 0; gpu < this.gpus; gpu++) this.#idleMilli += this.idle[gpu] ?? 0;
+      this.#countInto(CHANGED_COPY);
+    }
+    return this.#sum(mix, this.#cpuFreeMilli - cpuMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
   }
 
-  /** The same with a request on one GPU. Call `measure` first: it counts what this only adjusts. */
+  /** The same with a request on one GPU of the copy as it was read. */
   afterOn(gpu: number, slices: number, core: number, cpuMilli: number): number {
-    if (this.#mix === undefined) return 0;
+    const mix = this.#mix;
+    if (mix === undefined) return 0;
     const free = (this.free[gpu] ?? 0) - slices;
     const left = (this.core[gpu] ?? 0) - core;
-    const amounts = { free, core: left, idle: this.#weigh(gpu, free, left, this.#mix) };
-    const idleMilli = this.#idleMilli - (this.idle[gpu] ?? 0) + amounts.idle;
-    return this.#sum(this.#cpuFreeMilli - cpuMilli, idleMilli, gpu, amounts);
+    const idle = this.#weigh(gpu, free, left, mix);
+    const idleMilli = this.#idleMilli - (this.idle[gpu] ?? 0) + idle;
+    return this.#sum(mix, this.#cpuFreeMilli - cpuMilli, idleMilli, gpu, free, left, idle);
+  }
+
+  /** Counts and measures the copy just read, or takes both from the last time. */
+  #recall(state: ClusterState, node: number, mix: Mix): void {
+    const slots = this.#keepsNodes ? state.nodeSlots + 1 : 1;
+    if (slots * mix.length > this.#able.length || (this.#keepsNodes && slots > this.#measured.length)) {
+      this.#widen(Math.ceil(slots * 1.25), mix.length);
+    }
+    const changedAt = state.changedAt[node] ?? 0;
+    if (this.#keepsNodes && this.#measuredFor[node] === this.#mixNumber && this.#measuredAt[node] === changedAt) {
+      this.#rows = (node + 1) * mix.length;
+      this.#before = this.#measured[node] ?? 0;
+      return;
+    }
+    this.#countInto(this.#keepsNodes ? node + 1 : CHANGED_COPY);
+    this.#before = this.#sum(mix, this.#cpuFreeMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
+    if (!this.#keepsNodes) return;
+    this.#measured[node] = this.#before;
+    this.#measuredAt[node] = changedAt;
+    this.#measuredFor[node] = this.#mixNumber;
+  }
+
+  #countInto(slot: number): void {
+    const length = this.#mix?.length ?? 0;
+    this.#rows = slot * length;
+    for (let row = 0; row < length; row++) this.#count(row);
   }
 
   #weigh(gpu: number, free: number, core: number, { coreWeight }: Mix): number {
@@ -106,50 +165,63 @@ export class FragmentationMeter {
       if (isAdmitted && (this.free[gpu] ?? 0) >= slices && (this.core[gpu] ?? 0) >= wanted) able++;
       else unable += this.idle[gpu] ?? 0;
     }
-    this.#admitted[row] = admitted;
-    this.#able[row] = able;
-    this.#unable[row] = unable;
+    const at = this.#rows + row;
+    this.#admitted[at] = admitted;
+    this.#able[at] = able;
+    this.#unable[at] = unable;
   }
 
-  /** Adds up the quadrants of the paper from the counted rows, with GPU `changed` (or none, -1) at other amounts. */
-  #sum(cpuFreeMilli: number, idleMilli: number, changed: number, amounts: GpuAmounts): number {
-    const mix = this.#mix;
-    if (mix === undefined) return 0;
+  /** Adds up the quadrants of the paper from the counted rows, with GPU `changed` (or none) at the given amounts. */
+  #sum(
+    mix: Mix,
+    cpuFreeMilli: number,
+    idleMilli: number,
+    changed: number,
+    freeThen: number,
+    coreThen: number,
+    idleThen: number,
+  ): number {
     const free = changed < 0 ? 0 : (this.free[changed] ?? 0);
     const core = changed < 0 ? 0 : (this.core[changed] ?? 0);
     const idle = changed < 0 ? 0 : (this.idle[changed] ?? 0);
+    const first = this.#rows;
+    const admittedRows = this.#admitted;
+    const ableRows = this.#able;
+    const unableRows = this.#unable;
     let lacksBoth = 0;
     let lacksGpu = 0;
     let lacksCpu = 0;
     let cpuOnlyFits = 0;
     let cpuOnlyLacks = 0;
     let noAccess = 0;
-    for (let row = 0; row < mix.length; row++) {
-      const share = mix.share[row] ?? 0;
-      const slices = mix.slices[row] ?? 0;
-      const hasCpu = cpuFreeMilli >= (mix.cpuMilli[row] ?? 0);
+    const { length, share: shares, slices: slicesOf, cpuMilli, core: coreOf, gpuCount } = mix;
+    for (let row = 0; row < length; row++) {
+      const share = shares[row] ?? 0;
+      const slices = slicesOf[row] ?? 0;
+      const hasCpu = cpuFreeMilli >= (cpuMilli[row] ?? 0);
       if (slices === 0) {
         if (hasCpu) cpuOnlyFits += share * idleMilli;
         else cpuOnlyLacks += share * idleMilli;
         continue;
       }
-      if (this.#admitted[row] === 0) {
+      const admitted = admittedRows[first + row] ?? 0;
+      if (admitted === 0) {
         noAccess += share * idleMilli;
         continue;
       }
-      let able = this.#able[row] ?? 0;
-      let unable = this.#unable[row] ?? 0;
+      let able = ableRows[first + row] ?? 0;
+      let unable = unableRows[first + row] ?? 0;
       if (changed >= 0) {
-        const wanted = mix.core[row] ?? 0;
-        const isAdmitted = this.#admitted[row] === this.gpus || this.#admits(row, changed);
+        const wanted = coreOf[row] ?? 0;
+        const isAdmitted = admitted === this.gpus || this.#admits(row, changed);
         const wasAble = isAdmitted && free >= slices && core >= wanted;
-        const isAble = isAdmitted && amounts.free >= slices && amounts.core >= wanted;
+        const isAble = isAdmitted && freeThen >= slices && coreThen >= wanted;
         if (wasAble) able--;
         else unable -= idle;
         if (isAble) able++;
-        else unable += amounts.idle;
+        else unable += idleThen;
       }
-      if (able >= (mix.gpuCount[row] ?? 0)) {
+      if (able >= (gpuCount[row] ?? 0)) {
         if (hasCpu) lacksGpu += share * unable;
         else lacksCpu += share * idleMilli;
       } else if (hasCpu) lacksGpu += share * idleMilli;
@@ -158,9 +230,14 @@ export class FragmentationMeter {
     return lacksBoth + lacksGpu + lacksCpu + cpuOnlyFits + cpuOnlyLacks + noAccess;
   }
 
-  #widen(rows: number): void {
-    this.#admitted = new Int32Array(rows * 2);
-    this.#able = new Int32Array(rows * 2);
-    this.#unable = new Float64Array(rows * 2);
+  /** Makes room and forgets every node. */
+  #widen(slots: number, rows: number): void {
+    this.#admitted = new Uint8Array(slots * rows);
+    this.#able = new Uint8Array(slots * rows);
+    this.#unable = new Float64Array(slots * rows);
+    if (!this.#keepsNodes) return;
+    this.#measured = new Float64Array(slots);
+    this.#measuredAt = new Float64Array(slots);
+    this.#measuredFor = new Int32Array(slots);
   }
 }

@@ -11,7 +11,7 @@ import { chooseSmallest, type Choice, type PlacementPolicy } from './policy.ts';
 
 /** The policy over whatever mix `currentMix` gives at the moment of the call. */
 export function fragmentation(currentMix: () => Mix): PlacementPolicy {
-  const meter = new FragmentationMeter();
+  const meter = new FragmentationMeter(true);
   return {
     name: 'fragmentation',
     termNames: ['fragmentedBeforeMilli', 'fragmentedAfterMilli'],
