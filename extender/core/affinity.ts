@@ -21,6 +21,11 @@ export class TermRegistry {
   readonly #carried = new Map<string, Carried>();
   readonly #counted = new Map<string, Counted>();
 
+  /** No live pod repels any other. */
+  get isIdle(): boolean {
+    return this.#carried.size === 0;
+  }
+
   /** Call when a GPU pod takes its place. */
   arrived(resident: Resident): void {
     const forbidden = resident.request?.affinities.forbidden;

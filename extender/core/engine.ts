@@ -15,7 +15,7 @@ import type { PlacementPolicy } from './policy/policy.ts';
 import { spread } from './policy/spread.ts';
 import { topology } from './policy/topology.ts';
 import { FITS } from './reasons.ts';
-import { shapeOf, type Shape } from './shape.ts';
+import { hasAffinity, shapeOf, type Shape } from './shape.ts';
 import { evaluate, ShapeVerdicts, Workbench, type Evaluation, type Verdict } from './verdicts.ts';
 
 /** Where verdicts of live shapes are kept; an LRU cache outside, since the core imports no package. */
@@ -57,6 +57,8 @@ export class Engine {
   readonly defaultPolicy: string;
   readonly #shapes: ShapeCache;
   readonly #policies: ReadonlyMap<string, PlacementPolicy>;
+  /** Shapes of requests that no affinity touches: they depend on nothing else. Equal pods share a request. */
+  readonly #plainShapes = new WeakMap<PodRequest, Shape>();
   readonly #bench = new Workbench();
   readonly #verdict: Verdict = { reason: FITS, score: 0 };
 
@@ -79,7 +81,13 @@ export class Engine {
   }
 
   shapeOf(request: PodRequest, namespace: string, labels: StringMap): Shape {
-    return shapeOf(this.ledger, request, namespace, labels, this.defaultPolicy);
+    const { terms } = this.ledger;
+    const isPlain = terms.isIdle && !hasAffinity(request);
+    const known = isPlain ? this.#plainShapes.get(request) : undefined;
+    if (known !== undefined) return known;
+    const shape = shapeOf(this.ledger, request, namespace, labels, this.defaultPolicy);
+    if (isPlain) this.#plainShapes.set(request, shape);
+    return shape;
   }
 
   policy(name: string): PlacementPolicy {

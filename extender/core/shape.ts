@@ -19,6 +19,12 @@ export interface Shape {
   readonly readsPods: boolean;
 }
 
+/** Whether the pod itself asks for other pods near it or far from it. */
+export function hasAffinity({ affinities }: PodRequest): boolean {
+  const { required, forbidden, preferred, avoided } = affinities;
+  return required !== undefined || forbidden !== undefined || preferred !== undefined || avoided !== undefined;
+}
+
 /** The shape of a pod's request against the ledger as it stands. */
 export function shapeOf(
   ledger: Ledger,
@@ -50,7 +56,6 @@ export function shapeOf(
     [required, forbidden, preferred, avoided].map((term) => term?.id ?? '').join('&'),
     repelledBy.join('&'),
   ].join(';');
-  const readsPods =
-    repelledBy.length > 0 || [required, forbidden, preferred, avoided].some((term) => term !== undefined);
+  const readsPods = repelledBy.length > 0 || hasAffinity(request);
   return { key, request, policy, constraintId, repelledBy, startsGroup, readsPods };
 }
