@@ -34,6 +34,7 @@ export interface DevicePluginSettings {
   readonly preStartRequired: boolean;
   readonly preferredAvailable: boolean;
   readonly handlers: PluginHandlers;
+  /** Must not throw. */
   readonly report: ReportEvent;
   readonly clock?: KubeletClock;
 }

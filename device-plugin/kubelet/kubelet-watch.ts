@@ -41,7 +41,7 @@ class DirectoryWatch implements KubeletWatch {
     this.#cancelPoll = clock.after(pollMillis, () => {
       this.poll();
     });
-    const inode = statSync(directory, { throwIfNoEntry: false })?.ino;
+    const inode = inodeOf(directory);
     if (inode !== this.#inode || this.#watcher === undefined) this.#attach(inode);
     onChange();
   }
@@ -74,5 +74,14 @@ class DirectoryWatch implements KubeletWatch {
     this.#watcher?.close();
     this.#watcher = undefined;
     this.#inode = undefined;
+  }
+}
+
+function inodeOf(directory: string): number | undefined {
+  try {
+    return statSync(directory, { throwIfNoEntry: false })?.ino;
+  } catch {
+    // A path that cannot be looked at is told by the registration loop, which looks at the same directory.
+    return undefined;
   }
 }
