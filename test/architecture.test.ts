@@ -75,6 +75,10 @@ describe('the direction of imports', () => {
     ['lru-cache', /^extender\/(main|service|shape-cache|kube\/)/],
     ['@prometheus-io/client', /^extender\/metrics\.ts$/],
     ['pino', /^extender\/logging\.ts$/],
+    ['@grpc/grpc-js', /^device-plugin\/(kubelet|proto)\//],
+    ['@grpc/proto-loader', /^device-plugin\/proto\//],
+    ['koffi', /^device-plugin\/inventory\/nvml-binding\.ts$/],
+    ['systeminformation', /^device-plugin\/inventory\/host\.ts$/],
   ])('%s is imported only where it belongs', (name, places) => {
     const users = production.filter(({ imports }) =>
       imports.some((target) => target === name || target.startsWith(`${name}/`)),
