@@ -1,0 +1,148 @@
+// The simulator's command line as a process sees it: files in, files and text out.
+
+import { execFile } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join, resolve } from 'node:path';
+import { promisify } from 'node:util';
+import { describe, expect, it } from 'vitest';
+import { openbFolder } from '../support/openb.ts';
+import { callSimulator, Folder } from '../support/simulated.ts';
+
+const MAIN = resolve(import.meta.dirname, '../../simulator/main.ts');
+const RESULT_FIELDS = [
+  ...['policy', 'trace', 'seed', 'nodes', 'gpus', 'pods', 'arrivedMilli', 'allocatedMilli', 'allocationPercent'],
+  ...['fragmentationMilli', 'fragmentationPercent', 'refused', 'decisions', 'wallMillis', 'peakRssMiB', 'curve'],
+];
+
+function json(file: string): Readonly<Record<string, unknown>> {
+  return JSON.parse(readFileSync(file, 'utf8')) as Record<string, unknown>;
+}
+
+describe('run', () => {
+  it('needs no files, and gives the same bytes for the same seed', async () => {
+    using folder = new Folder();
+    const outputs: string[] = [];
+    for (const round of ['a', 'b']) {
+      const placements = folder.free(`${round}.csv`);
+      const curve = folder.free(`${round}.curve`);
+      const { code, stdout } = await callSimulator(
+        ...['run', '--scale', '0.03', '--seed', '5', '--placements', placements, '--csv', curve],
+      );
+      expect(code).toBe(0);
+      outputs.push(stdout + readFileSync(placements, 'utf8') + readFileSync(curve, 'utf8'));
+    }
+    expect(outputs[0]).toBe(outputs[1]);
+    expect(outputs[0]).toMatch(/fgd on generated, seed 5: \d+ arrivals on 36 nodes/);
+  });
+
+  it('writes the result with every field, as a process of its own', async () => {
+    using folder = new Folder();
+    const out = folder.free('out.json');
+    const { stdout } = await promisify(execFile)(process.execPath, [MAIN, 'run', '--scale', '0.02', '--json', out]);
+    expect(stdout).toContain('allocated');
+    const result = json(out);
+    expect(Object.keys(result)).toEqual(RESULT_FIELDS);
+    expect(result).toMatchObject({ policy: 'fgd', trace: 'generated', seed: 1, nodes: 24 });
+    expect(Number(result['peakRssMiB'])).toBeGreaterThan(20);
+  });
+
+  it('reads what generate wrote, and places it as it places the generated workload itself', async () => {
+    using folder = new Folder();
+    const home = folder.free('made');
+    expect((await callSimulator('generate', '--out', home, '--scale', '0.03', '--seed', '8')).code).toBe(0);
+    const files = ['--nodes', join(home, 'nodes.csv'), '--pods', join(home, 'pods.csv')];
+    const fromFiles = folder.free('files.csv');
+    const direct = folder.free('direct.csv');
+    const arrivals = ['--arrivals', join(home, 'arrivals.jsonl')];
+    await callSimulator('run', ...files, ...arrivals, '--policy', 'gpupacking', '--placements', fromFiles);
+    await callSimulator('run', '--scale', '0.03', '--seed', '8', '--policy', 'gpupacking', '--placements', direct);
+    const text = readFileSync(fromFiles, 'utf8');
+    expect(text).toBe(readFileSync(direct, 'utf8'));
+    expect(text).toMatch(/^0,node-\d{4},[0-9|]*\n1,/);
+    expect(text.split('\n').every((line, at) => line === '' || line.startsWith(`${at},`))).toBe(true);
+  });
+
+  it('prints one output to stdout and nothing else beside it', async () => {
+    const { stdout } = await callSimulator('run', '--scale', '0.01', '--json', '-');
+    expect(Object.keys(JSON.parse(stdout) as object)).toEqual(RESULT_FIELDS);
+  });
+
+  it.each<[string, readonly string[], RegExp]>([
+    ['an unknown policy', ['run', '--policy', 'fdg'], /'fdg' is invalid\. There are random, dotprod/],
+    ['an unknown flag', ['run', '--polcy', 'fgd'], /unknown option '--polcy'\n\(Did you mean --policy\?\)/],
+    ['an unknown command', ['rum'], /unknown command 'rum'\n\(Did you mean run\?\)/],
+    ['a seed that is none', ['run', '--seed', '-1'], /whole number from 0/],
+    ['a load of nothing', ['run', '--inflate', '0'], /above 0/],
+    ['pods without nodes', ['run', '--pods', 'x.csv'], /--nodes and --pods go together/],
+    ['a file that is not there', ['run', '--nodes', 'no.csv', '--pods', 'no.csv'], /no\.csv: cannot be read/],
+    [
+      'a place that cannot be written',
+      ['run', '--scale', '0.01', '--json', '/nowhere/x'],
+      /\/nowhere\/x: cannot be written/,
+    ],
+    ['a check of generated workloads', ['compare', '--check'], /add --openb/],
+  ])('ends with code 2 and advice on %s', async (_, argv, message) => {
+    const { code, stderr } = await callSimulator(...argv);
+    expect(stderr).toMatch(message);
+    expect(code).toBe(2);
+  });
+
+  it.each(['run', 'compare', 'generate'])('%s --help shows examples', async (command) => {
+    const { code, stdout } = await callSimulator(command, '--help');
+    expect(code).toBe(0);
+    expect(stdout).toContain(`Examples:\n  node simulator/main.ts ${command}`);
+  });
+
+  it('leaves no half-written file behind', async () => {
+    using folder = new Folder();
+    await callSimulator('run', '--scale', '0.01', '--json', join(folder.path, 'none', 'x.json'));
+    expect(existsSync(join(folder.path, 'none'))).toBe(false);
+  });
+});
+
+describe('compare', () => {
+  it('gives the same bytes on any number of workers', async () => {
+    using folder = new Folder();
+    const outputs: string[] = [];
+    for (const workers of ['1', '2', '3']) {
+      const out = folder.free(`${workers}.json`);
+      const flags = ['--scale', '0.02', '--seeds', '1,2', '--policies', 'fgd,random', '--workers', workers];
+      const { code, stdout } = await callSimulator('compare', ...flags, '--json', out);
+      expect(code).toBe(0);
+      outputs.push(stdout + readFileSync(out, 'utf8'));
+    }
+    expect(new Set(outputs).size).toBe(1);
+    expect(outputs[0]).toMatch(/generated +fgd +2 /);
+  });
+
+  it('names the file that a trace lacks', async () => {
+    const { code, stderr } = await callSimulator('compare', '--openb', '/nowhere', '--traces', 'default');
+    expect(stderr).toMatch(/openb_node_list_gpu_node\.csv: no such file/);
+    expect(code).toBe(2);
+  });
+});
+
+describe('the published results', () => {
+  const folder = openbFolder();
+
+  it.skipIf(folder === undefined)(
+    'are reached to two decimals by bestfit and gpupacking over all ten seeds (skipped without the trace files)',
+    async () => {
+      const flags = ['--traces', 'default', '--policies', 'bestfit,gpupacking', '--check'];
+      const { code, stdout } = await callSimulator('compare', '--openb', folder ?? '', ...flags);
+      expect(stdout).toContain('2 means over all ten published seeds agree to two decimals.');
+      expect(code).toBe(0);
+    },
+  );
+
+  it.skipIf(folder === undefined)(
+    'are reached seed by seed where they are known (skipped without the trace files)',
+    async () => {
+      const flags = ['--traces', 'cpu050', '--policies', 'dotprod', '--seeds', '42,43,44', '--json', '-'];
+      const { stdout } = await callSimulator('compare', '--openb', folder ?? '', ...flags);
+      const { results } = JSON.parse(stdout) as { results: { atLoad: { allocationPercent: number } }[] };
+      // analysis_allo_discrete.csv of the artifact, column 130.
+      expect(results.map(({ atLoad }) => atLoad.allocationPercent)).toEqual([93.5, 92.85, 93.27]);
+    },
+  );
+});

@@ -1,0 +1,149 @@
+import { describe, expect, it } from 'vitest';
+import { seededOrder } from '../../simulator/arrival-order.ts';
+import { compareWithPublished, comparisonTable, statistics } from '../../simulator/compare/summary.ts';
+import type { CompareResult } from '../../simulator/compare/task.ts';
+import { generateNodes, generatePods } from '../../simulator/generate/openb-like.ts';
+import { publishedResult, publishedTraces } from '../../simulator/published/results.ts';
+import { Curve, roundHalfEven } from '../../simulator/run/curve.ts';
+import { runDirect } from '../../simulator/run/direct.ts';
+import { capacityMilli, milliOf } from '../../simulator/workload.ts';
+import { workload } from '../support/simulated.ts';
+
+describe('the curve', () => {
+  it.each([
+    [0.5, 0],
+    [1.5, 2],
+    [2.5, 2],
+    [2.51, 3],
+    [129.5, 130],
+  ])('bins %f as %i: half goes to even', (value, bin) => {
+    expect(roundHalfEven(value)).toBe(bin);
+  });
+
+  it('averages the arrivals of a bin, each rounded to 0.01 first', () => {
+    const curve = new Curve(100_000);
+    curve.add(1000, 1004, 10_000);
+    curve.add(1400, 1016, 9000);
+    curve.add(1600, 1600, 0);
+    expect(curve.points()).toEqual([
+      {
+        arrivedPercent: 1,
+        allocationPercent: 1.01,
+        fragmentationPercent: 9.5,
+        // 10000 / 98996 and 9000 / 98984, in percent: 10.10 and 9.09
+        fragmentationRatioPercent: 9.6,
+      },
+      { arrivedPercent: 2, allocationPercent: 1.6, fragmentationPercent: 0, fragmentationRatioPercent: 0 },
+    ]);
+  });
+});
+
+describe('the outcome of a run', () => {
+  it('counts what arrived, what was allocated, refused, and what stays fragmented', () => {
+    const input = workload(
+      [{ gpus: 1 }],
+      [
+        [1000, 1, 600],
+        [1000, 1, 600],
+      ],
+    );
+    const { outcome } = runDirect(input, 'fgd', () => {});
+    expect(outcome).toMatchObject({
+      ...{ policy: 'fgd', trace: 'sketch', seed: 1, nodes: 1, gpus: 1, pods: 2, decisions: 2, refused: 1 },
+      ...{ arrivedMilli: 1200, allocatedMilli: 600, allocationPercent: 60 },
+      ...{ fragmentationMilli: 400, fragmentationPercent: 40 },
+    });
+    expect(outcome.curve.map(({ arrivedPercent }) => arrivedPercent)).toEqual([60, 120]);
+  });
+});
+
+describe('a comparison with the published results', () => {
+  const result = (seed: number, allocationPercent: number, trace = 'default'): CompareResult => ({
+    ...{
+      policy: 'fgd',
+      trace,
+      seed,
+      gpus: 6212,
+      pods: 1,
+      arrivedMilli: 1,
+      allocatedMilli: 1,
+      refused: 0,
+      decisions: 1,
+    },
+    ...{ allocationPercent, fragmentationPercent: 4.57 },
+    atLoad: { arrivedPercent: 130, allocationPercent, fragmentationPercent: 4.57 },
+  });
+  const seeds = [42, 43, 44, 45, 46, 47, 48, 49, 50, 51];
+  const agreement = (results: readonly CompareResult[]): string | undefined =>
+    compareWithPublished(results)[0]?.agreement;
+
+  it('has figures of six policies on seventeen traces', () => {
+    expect(publishedTraces()).toHaveLength(17);
+    expect(publishedResult('default', 'fgd')?.allocation).toEqual({ mean: 95.39, deviation: 0.08 });
+    expect(publishedResult('multigpu50', 'random')?.fragmentation).toEqual({ mean: 9.3, deviation: 0.42 });
+    expect(publishedResult('default', 'another')).toBeUndefined();
+  });
+
+  it('is equal only where all published seeds give the same mean to two decimals', () => {
+    expect(agreement(seeds.map((seed) => result(seed, 95.394)))).toBe('equal');
+    expect(agreement(seeds.map((seed) => result(seed, 95.396)))).toBe('different');
+  });
+
+  it('of fewer seeds is possible within what the published deviation allows, and no further', () => {
+    expect(agreement([42, 43, 44].map((seed) => result(seed, 95.5)))).toBe('possible');
+    expect(agreement([42, 43, 44].map((seed) => result(seed, 95.6)))).toBe('different');
+  });
+
+  it('says nothing of seeds and traces that were not published', () => {
+    expect(agreement([result(1, 95.39)])).toBe('unknown');
+    expect(agreement([result(42, 95.39, 'generated')])).toBe('unknown');
+  });
+
+  it('is a table of means and deviations beside the published ones, with the bounds', () => {
+    const text = comparisonTable(compareWithPublished([result(42, 95.3), result(43, 95.5)]));
+    expect(text).toContain('95.40 ± 0.14  95.39 ± 0.08');
+    expect(text).toMatch(/default +96\.32 +99\.89/);
+  });
+
+  it('takes the deviation of a sample', () => {
+    expect(statistics([1, 2, 3])).toEqual({ mean: 2, deviation: 1 });
+    expect(statistics([5])).toEqual({ mean: 5, deviation: 0 });
+  });
+});
+
+describe('the generator', () => {
+  it('makes the node shapes of openb in their numbers', () => {
+    const nodes = generateNodes(1213);
+    expect(nodes.reduce((sum, { gpus }) => sum + gpus, 0)).toBe(6212);
+    expect(nodes.filter(({ model }) => model === 'T4')).toHaveLength(404);
+    expect(new Set(nodes.map(({ name }) => name)).size).toBe(1213);
+    expect(generateNodes(100)).toHaveLength(100);
+  });
+
+  it('draws pods with the demand of openb, the same for the same seed', () => {
+    const list = generatePods(8152, 3);
+    const milli = list.pods.reduce((sum, at) => sum + milliOf(list.requests[at] ?? list.requests[0] ?? fail()), 0);
+    expect(milli / 1000).toBeGreaterThan(5500);
+    expect(milli / 1000).toBeLessThan(6700);
+    expect(generatePods(50, 3)).toEqual(generatePods(50, 3));
+    expect(generatePods(50, 3)).not.toEqual(generatePods(50, 4));
+  });
+
+  it.each([0.5, 1.3, 2])('inflates or thins the demand to %f of all GPUs', (load) => {
+    const nodes = generateNodes(60);
+    const list = generatePods(400, 1);
+    const order = seededOrder(nodes, list, load, 9);
+    const milli = Array.from(order.pods).reduce(
+      (sum, pod) => sum + milliOf(list.requests[list.pods[pod] ?? -1] ?? fail()),
+      0,
+    );
+    const limit = load * capacityMilli(nodes);
+    expect(milli).toBeLessThanOrEqual(limit);
+    expect(milli).toBeGreaterThan(limit - 8000);
+    expect(Array.from(order.nodes).sort((a, b) => a - b)).toEqual([...nodes.keys()]);
+  });
+});
+
+function fail(): never {
+  throw new Error('no such request');
+}
