@@ -28,7 +28,8 @@ export const ALLOCATE_LIMIT_MILLIS = 2_000;
 /** The kubelet itself gives up after 30 s. */
 export const PRE_START_LIMIT_MILLIS = 25_000;
 const MAX_CONTAINERS = 64;
-const MAX_IDS = 65_536;
+/** More than a list of the shortest ids can announce. */
+const MAX_IDS = 200_000;
 const MAX_ERROR_TEXT = 1_000;
 
 export interface PluginServiceOptions {

@@ -123,6 +123,8 @@ export class Registration {
     const waitMillis = this.#notBeforeMillis - this.#options.clock.monotonicMillis();
     if (waitMillis > 0) return waitMillis;
     const server = this.#server !== undefined && isServing ? this.#server : await this.#replaceServer();
+    // Opening a server takes a moment, in which another kubelet may have come: it must not be booked as this one.
+    if (fileIdentity(this.#kubeletSocket) !== kubelet) return 0;
     await this.#register(kubelet, server);
     return undefined;
   }
