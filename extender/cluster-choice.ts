@@ -17,8 +17,9 @@ const nothingToClose = (): Promise<void> => Promise.resolve();
 
 export async function chooseCluster(config: Pick<ExtenderConfig, 'cluster' | 'kubeconfig'>): Promise<ClusterChoice> {
   if (config.cluster === 'embedded') {
-    const { server, close } = await startEmbeddedCluster({});
-    return { kind: 'chosen', cluster: 'embedded', target: { kind: 'loopback', server: server.url }, close };
+    const embedded = await startEmbeddedCluster({});
+    const target: ClusterTarget = { kind: 'loopback', server: embedded.server.url };
+    return { kind: 'chosen', cluster: 'embedded', target, close: () => embedded.close() };
   }
   const found = findCluster(config.kubeconfig);
   if (found.kind !== 'none') return { kind: 'chosen', cluster: 'kube', target: found, close: nothingToClose };

@@ -20,8 +20,8 @@ process.on('message', (pods: PodManifest[]) => {
 });
 process.on('disconnect', () => process.exit(0));
 
-function object(kind: string, manifest: object): Parameters<typeof server.cluster.create>[1] {
-  return { apiVersion: 'v1', kind, ...manifest } as Parameters<typeof server.cluster.create>[1];
+function object<T extends object>(kind: string, manifest: T): T & { apiVersion: string; kind: string } {
+  return { apiVersion: 'v1', kind, ...manifest };
 }
 
 /** Round robin over GPUs: one small pod each, so that no GPU is over its capacity. */

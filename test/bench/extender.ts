@@ -98,7 +98,7 @@ export async function benchExtender(progress: (text: string) => void): Promise<s
       const cells = ([floor, ours]: readonly [Timing, Timing]): string[] => [
         `${ours.p50.toFixed(2)} / ${ours.p99.toFixed(2)}`,
         `${floor.p50.toFixed(2)} / ${floor.p99.toFixed(2)}`,
-        `${(ours.p50 / floor.p50).toFixed(2)}`,
+        (ours.p50 / floor.p50).toFixed(2),
       ];
       rows.push([
         String(nodes),
