@@ -1,0 +1,29 @@
+# The node agent's image. Build from the root of the repository:
+#   docker build -f deploy/docker/device-plugin.Dockerfile -t gpuloom-device-plugin:0.1.0 .
+# For a build that can be repeated, pin the base: --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…
+# No driver inside: the NVIDIA container runtime injects the one of the node. glibc, which that driver needs, is why the
+# base is no Alpine.
+ARG NODE_IMAGE=node:24-bookworm-slim
+
+FROM ${NODE_IMAGE} AS build
+WORKDIR /app
+COPY package.json package-lock.json .npmrc tsconfig.json ./
+# Installs exactly the lockfile, and fails on an install script that package.json does not name.
+RUN npm ci --strict-allow-scripts
+# The agent shares the model, the wire format and the watch with the extender.
+COPY extender extender
+COPY device-plugin device-plugin
+# The compiler leaves the API definitions behind, which are loaded from beside the code.
+RUN npm run build && cp device-plugin/proto/*.proto dist/device-plugin/proto/ && npm prune --omit=dev
+
+FROM ${NODE_IMAGE}
+ENV NODE_ENV=production
+WORKDIR /app
+# The version comes from package.json.
+COPY --from=build /app/package.json ./
+COPY --from=build /app/node_modules node_modules
+COPY --from=build /app/dist dist
+# The kubelet's folders are root's alone; the DaemonSet takes everything else from root.
+USER 0:0
+EXPOSE 12347
+ENTRYPOINT ["node", "dist/device-plugin/main.js"]
