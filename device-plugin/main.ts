@@ -9,10 +9,13 @@ import { loadAgentConfig, type AgentConfig } from './config.ts';
 import { chooseInventory } from './inventory/choose.ts';
 import { inClusterCredentials, kubeconfigCredentials, type KubeCredentials } from './kube/credentials.ts';
 import { createRestClient } from './kube/rest.ts';
+import { runCheck } from './check.ts';
+import { systemProbes } from './check-probes.ts';
 import { chooseBinding, limiterFor } from './runtime-choice.ts';
 
 const EXIT_USAGE = 2;
 const version = packageVersion();
+const userAgent = `gpuloom-device-plugin/${version}`;
 const loaded = loadAgentConfig({
   argv: process.argv.slice(2),
   env: process.env,
@@ -26,6 +29,11 @@ if (loaded.kind !== 'config') {
 }
 
 const { config, warnings, effective } = loaded;
+if (config.check) {
+  const { text, ok } = await runCheck(config, systemProbes({ credentials: () => credentials(config), userAgent }));
+  process.stdout.write(text);
+  process.exit(ok ? 0 : 1);
+}
 const log = createLogger({ level: config.logLevel, component: 'device-plugin' });
 for (const warning of warnings) log.warn(warning);
 log.info('Starting', { version, config: effective });
@@ -43,10 +51,10 @@ try {
 }
 
 async function start(settings: AgentConfig): Promise<Agent> {
-  const api = createRestClient(credentials(settings), `gpuloom-device-plugin/${version}`);
+  const api = createRestClient(credentials(settings), userAgent);
   const { source, passedOver } = await chooseInventory(settings.inventory);
   for (const why of passedOver) log.info(`inventory source passed over: ${why}`);
-  const binding = await chooseBinding(settings.binding, api, settings.nodeName);
+  const binding = await chooseBinding(settings, api);
   log.info(`containers are bound by ${binding.kind}: ${binding.why}`);
   return startAgent({
     ...settings,

@@ -1,7 +1,10 @@
 // How this node's container runtime lets containers be given GPUs.
 
-import { apiPath, isRecord, messageOf, stringAt, type KubeApi } from '../extender/kube/kube-api.ts';
+import { apiPath, isRecord, KubeUnreachable, stringAt, type KubeApi } from '../extender/kube/kube-api.ts';
 import type { CdiMount } from './binding/cdi-spec.ts';
+import { cdiSupport } from './cdi-support.ts';
+import { probeText } from './check-probes.ts';
+import type { AgentConfig } from './config.ts';
 
 export interface BindingChoice {
   readonly kind: 'cdi' | 'env';
@@ -11,33 +14,27 @@ export interface BindingChoice {
 const TIMEOUT_MILLIS = 10_000;
 const LIMITER_PATH = '/usr/local/gpuloom/limiter.so';
 
-/** What was asked for, else CDI where the runtime named in the node status is known to do it. */
-export async function chooseBinding(
-  asked: 'auto' | 'cdi' | 'env',
-  api: KubeApi,
-  nodeName: string,
-): Promise<BindingChoice> {
-  if (asked !== 'auto') return { kind: asked, why: 'as configured' };
-  let runtime: string | undefined;
-  try {
-    const answer = await api.request('GET', apiPath('v1', 'nodes', nodeName), { timeoutMillis: TIMEOUT_MILLIS });
-    runtime = isRecord(answer.body)
-      ? stringAt(answer.body, 'status', 'nodeInfo', 'containerRuntimeVersion')
-      : undefined;
-  } catch (error) {
-    return { kind: 'env', why: `the runtime is not known (${messageOf(error)})` };
-  }
-  return bindingFor(runtime ?? '');
+/** What was asked for, else CDI where the runtime is known to do it. In doubt it is the environment. */
+export async function chooseBinding(config: AgentConfig, api: KubeApi): Promise<BindingChoice> {
+  if (config.binding !== 'auto') return { kind: config.binding, why: 'as configured' };
+  const support = cdiSupport({
+    version: await runtimeVersion(api, config.nodeName),
+    configPath: config.containerdConfig,
+    config: await probeText(config.containerdConfig),
+    cdiDir: config.cdiDir,
+  });
+  return { kind: support.kind === 'yes' ? 'cdi' : 'env', why: support.why };
 }
 
-/** containerd has CDI from 1.7 on (1.7 itself with `enable_cdi = true`), CRI-O from 1.23 on. */
-export function bindingFor(runtime: string): BindingChoice {
-  const [, name = '', major = '0', minor = '0'] = /^(containerd|cri-o):\/\/v?(\d+)\.(\d+)/.exec(runtime) ?? [];
-  const isNewEnough =
-    name === 'containerd' ? isAtLeast(major, minor, 1, 7) : name === 'cri-o' && isAtLeast(major, minor, 1, 23);
-  return isNewEnough
-    ? { kind: 'cdi', why: `${runtime} has CDI; containerd 1.7 needs enable_cdi = true` }
-    : { kind: 'env', why: `${runtime === '' ? 'a runtime of unknown version' : runtime} is not known to have CDI` };
+async function runtimeVersion(api: KubeApi, nodeName: string): Promise<string | undefined> {
+  try {
+    const answer = await api.request('GET', apiPath('v1', 'nodes', nodeName), { timeoutMillis: TIMEOUT_MILLIS });
+    return isRecord(answer.body) ? stringAt(answer.body, 'status', 'nodeInfo', 'containerRuntimeVersion') : undefined;
+  } catch (error) {
+    // Unreachable is unknown; the API server is waited for elsewhere.
+    if (error instanceof KubeUnreachable) return undefined;
+    throw error;
+  }
 }
 
 /** A limiter library is mounted into every container and preloaded there. */
@@ -50,8 +47,4 @@ export function limiterFor(library: string | undefined): {
     mounts: [{ hostPath: library, containerPath: LIMITER_PATH, options: ['ro', 'nosuid', 'nodev', 'bind'] }],
     commonEnv: { LD_PRELOAD: LIMITER_PATH },
   };
-}
-
-function isAtLeast(major: string, minor: string, leastMajor: number, leastMinor: number): boolean {
-  return Number(major) > leastMajor || (Number(major) === leastMajor && Number(minor) >= leastMinor);
 }
