@@ -7,6 +7,7 @@ import type { Ledger } from './ledger.ts';
 import type { GpuKey } from './resident.ts';
 import { DEFAULT_LIMITS, type GpuLimits } from './limits.ts';
 import type { StringMap } from './manifest.ts';
+import { FragmentationMeter } from './fragmentation.ts';
 import { type Mix, MixLearner } from './mix.ts';
 import type { Allocation, PodRequest } from './model.ts';
 import { binpack } from './policy/binpack.ts';
@@ -59,6 +60,8 @@ export class Engine {
   readonly #policies: ReadonlyMap<string, PlacementPolicy>;
   /** Shapes of requests that no affinity touches: they depend on nothing else. Equal pods share a request. */
   readonly #plainShapes = new WeakMap<PodRequest, Shape>();
+  readonly #currentMix: () => Mix;
+  readonly #meter = new FragmentationMeter(true);
   readonly #bench = new Workbench();
   readonly #verdict: Verdict = { reason: FITS, score: 0 };
 
@@ -70,12 +73,8 @@ export class Engine {
     this.#shapes = options.shapes;
     const learner = new MixLearner(ledger.state.models, options.mixWindow ?? DEFAULT_MIX_WINDOW);
     this.learner = learner;
-    const standard = [
-      fragmentation(mix === undefined ? () => learner.mix : () => mix),
-      binpack(),
-      spread(),
-      topology(),
-    ];
+    this.#currentMix = mix === undefined ? () => learner.mix : () => mix;
+    const standard = [fragmentation(this.#currentMix, this.#meter), binpack(), spread(), topology()];
     this.#policies = new Map([...standard, ...(options.policies ?? [])].map((policy) => [policy.name, policy]));
     this.policy(this.defaultPolicy);
   }
@@ -108,6 +107,12 @@ export class Engine {
   /** The node that `ranking.ts` puts first among all nodes that fit, or -1. */
   bestNode(shape: Shape): number {
     return this.verdicts(shape).bestNode();
+  }
+
+  /** Idle capacity of a node that the typical requests cannot use, in thousandths of a GPU. */
+  fragmentedMilli(node: number): number {
+    this.#meter.read(this.ledger.state, node, this.#currentMix());
+    return this.#meter.measure();
   }
 
   /** Judges one node afresh and chooses the GPUs. What bind commits, and what tests compare the cache with. */

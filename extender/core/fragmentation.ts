@@ -7,6 +7,9 @@ import { MAX_GPUS_PER_NODE } from './inventory-codec.ts';
 import type { Mix } from './mix.ts';
 import type { ClusterState } from './state.ts';
 
+/** In place of a number of GPUs: the class asks for none, or the node has none of an admitted model. */
+const ASKS_NONE = 255;
+const NO_ACCESS = 254;
 /** Stands for the GPU where none is changed. */
 const NO_GPU = -1;
 /** Where the counts of a copy that `take` has changed are written; those of node n are at slot n + 1. */
@@ -16,7 +19,7 @@ const CHANGED_COPY = 0;
  * Measures one node at a time, and what it would be with a pod on it. Allocated once and reused.
  * `read` takes a copy of the node, `measure` measures it, `afterOn` tries one GPU, `take` changes the copy.
  * With `keepsNodes` it remembers what it counted on a node until the node changes: for those who read nodes again and
- * again. That takes ten bytes for each node and row of the mix.
+ * again. That takes nine bytes for each node and row of the mix.
  */
 export class FragmentationMeter {
   gpus = 0;
@@ -35,8 +38,7 @@ export class FragmentationMeter {
   /** What the copy measured as it was read. */
   #before = 0;
   readonly #keepsNodes: boolean;
-  /** By slot and row of the mix: GPUs of an admitted model, GPUs that can take the class, idle milli of the others. */
-  #admitted = new Uint8Array(64);
+  /** By slot and row of the mix: how many GPUs can take the class, and the idle milli of the others. */
   #able = new Uint8Array(64);
   #unable = new Float64Array(64);
   /** First row of the slot in use. */
@@ -97,13 +99,17 @@ export class FragmentationMeter {
   /** Expected milli of the copy that a typical request cannot use, with `cpuMilli` less of free CPU. */
   measure(cpuMilli = 0): number {
     const mix = this.#mix;
-    if (mix === undefined || (!this.#isChanged && cpuMilli === 0)) return this.#before;
+    if (mix === undefined) return 0;
+    const cpuLeftMilli = this.#cpuFreeMilli - cpuMilli;
+    // No class has less CPU than it needs, before or after: every term of the sum is the same.
+    const isCpuAmple = cpuMilli === 0 || cpuLeftMilli >= mix.mostCpuMilli;
+    if (!this.#isChanged && isCpuAmple) return this.#before;
     if (this.#isChanged) {
       this.#idleMilli = 0;
       for (let gpu = 0; gpu < this.gpus; gpu++) this.#idleMilli += this.idle[gpu] ?? 0;
-      this.#countInto(CHANGED_COPY);
+      this.#countInto(mix, CHANGED_COPY);
     }
-    return this.#sum(mix, this.#cpuFreeMilli - cpuMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
+    return this.#sum(mix, cpuLeftMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
   }
 
   /** The same with a request on one GPU of the copy as it was read. */
@@ -129,7 +135,7 @@ export class FragmentationMeter {
       this.#before = this.#measured[node] ?? 0;
       return;
     }
-    this.#countInto(this.#keepsNodes ? node + 1 : CHANGED_COPY);
+    this.#countInto(mix, this.#keepsNodes ? node + 1 : CHANGED_COPY);
     this.#before = this.#sum(mix, this.#cpuFreeMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
     if (!this.#keepsNodes) return;
     this.#measured[node] = this.#before;
@@ -137,10 +143,9 @@ export class FragmentationMeter {
     this.#measuredFor[node] = this.#mixNumber;
   }
 
-  #countInto(slot: number): void {
-    const length = this.#mix?.length ?? 0;
-    this.#rows = slot * length;
-    for (let row = 0; row < length; row++) this.#count(row);
+  #countInto(mix: Mix, slot: number): void {
+    this.#rows = slot * mix.length;
+    for (let row = 0; row < mix.length; row++) this.#count(mix, row);
   }
 
   #weigh(gpu: number, free: number, core: number, { coreWeight }: Mix): number {
@@ -152,22 +157,23 @@ export class FragmentationMeter {
     return this.#state?.models.admits(this.#mix?.constraint[row] ?? 0, this.model[gpu] ?? 0) ?? false;
   }
 
-  #count(row: number): void {
-    const slices = this.#mix?.slices[row] ?? 0;
-    const wanted = this.#mix?.core[row] ?? 0;
-    const isNodeAdmitted = this.#isOneModel && this.gpus > 0 && this.#admits(row, 0);
+  #count(mix: Mix, row: number): void {
+    const slices = mix.slices[row] ?? 0;
+    const wanted = mix.core[row] ?? 0;
+    const { gpus, free, core, idle } = this;
+    const isOneModel = this.#isOneModel;
+    const isNodeAdmitted = isOneModel && gpus > 0 && this.#admits(row, 0);
     let admitted = 0;
     let able = 0;
     let unable = 0;
-    for (let gpu = 0; gpu < this.gpus; gpu++) {
-      const isAdmitted = this.#isOneModel ? isNodeAdmitted : this.#admits(row, gpu);
+    for (let gpu = 0; gpu < gpus; gpu++) {
+      const isAdmitted = isOneModel ? isNodeAdmitted : this.#admits(row, gpu);
       if (isAdmitted) admitted++;
-      if (isAdmitted && (this.free[gpu] ?? 0) >= slices && (this.core[gpu] ?? 0) >= wanted) able++;
-      else unable += this.idle[gpu] ?? 0;
+      if (isAdmitted && (free[gpu] ?? 0) >= slices && (core[gpu] ?? 0) >= wanted) able++;
+      else unable += idle[gpu] ?? 0;
     }
     const at = this.#rows + row;
-    this.#admitted[at] = admitted;
-    this.#able[at] = able;
+    this.#able[at] = slices === 0 ? ASKS_NONE : admitted === 0 ? NO_ACCESS : able;
     this.#unable[at] = unable;
   }
 
@@ -185,7 +191,7 @@ export class FragmentationMeter {
     const core = changed < 0 ? 0 : (this.core[changed] ?? 0);
     const idle = changed < 0 ? 0 : (this.idle[changed] ?? 0);
     const first = this.#rows;
-    const admittedRows = this.#admitted;
+    const isOneModel = this.#isOneModel;
     const ableRows = this.#able;
     const unableRows = this.#unable;
     let lacksBoth = 0;
@@ -197,23 +203,22 @@ export class FragmentationMeter {
     const { length, share: shares, slices: slicesOf, cpuMilli, core: coreOf, gpuCount } = mix;
     for (let row = 0; row < length; row++) {
       const share = shares[row] ?? 0;
-      const slices = slicesOf[row] ?? 0;
       const hasCpu = cpuFreeMilli >= (cpuMilli[row] ?? 0);
-      if (slices === 0) {
+      let able = ableRows[first + row] ?? 0;
+      if (able === ASKS_NONE) {
         if (hasCpu) cpuOnlyFits += share * idleMilli;
         else cpuOnlyLacks += share * idleMilli;
         continue;
       }
-      const admitted = admittedRows[first + row] ?? 0;
-      if (admitted === 0) {
+      if (able === NO_ACCESS) {
         noAccess += share * idleMilli;
         continue;
       }
-      let able = ableRows[first + row] ?? 0;
       let unable = unableRows[first + row] ?? 0;
       if (changed >= 0) {
+        const slices = slicesOf[row] ?? 0;
         const wanted = coreOf[row] ?? 0;
-        const isAdmitted = admitted === this.gpus || this.#admits(row, changed);
+        const isAdmitted = isOneModel || this.#admits(row, changed);
         const wasAble = isAdmitted && free >= slices && core >= wanted;
         const isAble = isAdmitted && freeThen >= slices && coreThen >= wanted;
         if (wasAble) able--;
@@ -232,7 +237,6 @@ export class FragmentationMeter {
 
   /** Makes room and forgets every node. */
   #widen(slots: number, rows: number): void {
-    this.#admitted = new Uint8Array(slots * rows);
     this.#able = new Uint8Array(slots * rows);
     this.#unable = new Float64Array(slots * rows);
     if (!this.#keepsNodes) return;

@@ -29,6 +29,8 @@ export class Mix {
   readonly constraint: Int32Array;
   /** Weight of stranded compute against stranded memory: the part of typical demand that names compute. */
   readonly coreWeight: number;
+  /** The most CPU that a class asks for. */
+  readonly mostCpuMilli: number;
 
   constructor(version: number, classes: readonly MixClass[], shares: readonly number[]) {
     this.version = version;
@@ -41,6 +43,7 @@ export class Mix {
     this.constraint = Int32Array.from(classes, (each) => each.constraintId);
     const namesCore = classes.reduce((sum, each, at) => sum + (each.corePerGpu > 0 ? (shares[at] ?? 0) : 0), 0);
     this.coreWeight = namesCore / 2;
+    this.mostCpuMilli = this.cpuMilli.reduce((most, each) => Math.max(most, each), 0);
   }
 
   row(at: number): MixClass {

@@ -9,7 +9,9 @@ export const NODE_OPEN = 1;
 export const NODE_WITHOUT_GPUS = 2;
 export const NODE_CLOSED = 3;
 
+/** A power of two, so that a mask finds the place of an entry however large its number has become. */
 const JOURNAL_LENGTH: number = 1 << 16;
+const JOURNAL_MASK: number = JOURNAL_LENGTH - 1;
 
 export class ClusterState {
   readonly models: ModelCatalog = new ModelCatalog();
@@ -109,7 +111,7 @@ export class ClusterState {
 
   /** Enters a node in the journal. Call it after its columns are written. */
   mark(index: number): void {
-    this.#journal[this.generation % JOURNAL_LENGTH] = index;
+    this.#journal[this.generation & JOURNAL_MASK] = index;
     this.generation++;
     this.changedAt[index] = this.generation;
   }
@@ -117,7 +119,7 @@ export class ClusterState {
   /** The node of change number `at` (from 0), or undefined where the journal no longer reaches back. */
   journalEntry(at: number): number | undefined {
     if (at < this.generation - JOURNAL_LENGTH || at >= this.generation) return undefined;
-    return this.#journal[at % JOURNAL_LENGTH];
+    return this.#journal[at & JOURNAL_MASK];
   }
 
   /** Position of each node in name order: the last rule of every tie. Valid until a node is added. */

@@ -3,7 +3,7 @@
 
 import { Engine } from '../../extender/core/engine.ts';
 import { Ledger } from '../../extender/core/ledger.ts';
-import { type Mix, type MixClass, mixClassOf, typicalMix } from '../../extender/core/mix.ts';
+import { type MixClass, mixClassOf, typicalMix } from '../../extender/core/mix.ts';
 import type { NodeRecord, PodRequest } from '../../extender/core/model.ts';
 import type { GpuLimits } from '../../extender/core/limits.ts';
 import { ClusterState } from '../../extender/core/state.ts';
@@ -20,8 +20,6 @@ const NO_LIMITS: GpuLimits = {
 export interface SimulatedCluster {
   readonly engine: Engine;
   readonly ledger: Ledger;
-  /** The typical pods of the list, as fragmentation is measured for every policy. */
-  readonly mix: Mix;
   readonly policy: SimulatedPolicy;
 }
 
@@ -52,7 +50,7 @@ export function buildCluster(workload: Workload, policyName: PublishedPolicy, dr
     policies: policy.placements,
     defaultPolicy: policy.engineName,
   });
-  return { engine, ledger, mix, policy };
+  return { engine, ledger, policy };
 }
 
 function* classesOf(list: PodList, classOf: (request: PodRequest) => MixClass): Iterable<MixClass> {

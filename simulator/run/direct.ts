@@ -112,9 +112,9 @@ class Books {
   #refused = 0;
   #decisions = 0;
 
-  constructor({ ledger, mix }: SimulatedCluster, capacity: number, arrivals: number) {
+  constructor({ engine }: SimulatedCluster, capacity: number, arrivals: number) {
     this.#capacityMilli = capacity;
-    this.#fragmentation = new FragmentationTotal(ledger.state, mix);
+    this.#fragmentation = new FragmentationTotal(engine);
     this.#curve = new Curve(capacity);
     this.placements = new Placements(arrivals);
   }

@@ -1,27 +1,22 @@
 // The fragmentation amount of the whole cluster, kept up to date by measuring only nodes that changed.
 
-import { FragmentationMeter } from '../../extender/core/fragmentation.ts';
-import type { Mix } from '../../extender/core/mix.ts';
-import type { ClusterState } from '../../extender/core/state.ts';
+import type { Engine } from '../../extender/core/engine.ts';
 
 export class FragmentationTotal {
   milli = 0;
-  readonly #state: ClusterState;
-  readonly #mix: Mix;
-  readonly #meter = new FragmentationMeter();
+  readonly #engine: Engine;
   readonly #byNode: Float64Array;
 
-  constructor(state: ClusterState, mix: Mix) {
-    this.#state = state;
-    this.#mix = mix;
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    const { state } = engine.ledger;
     this.#byNode = new Float64Array(state.nodeSlots);
     for (let node = 0; node < state.nodeSlots; node++) this.changed(node);
   }
 
   /** Call after a pod took or left its place on the node. */
   changed(node: number): void {
-    this.#meter.read(this.#state, node, this.#mix);
-    const milli = this.#meter.measure();
+    const milli = this.#engine.fragmentedMilli(node);
     this.milli += milli - (this.#byNode[node] ?? 0);
     this.#byNode[node] = milli;
   }

@@ -2,16 +2,15 @@
 // Score and choice of GPU after FGD (USENIX ATC'23, section 4.2) and its artifact; the cut to an integer 0..100 is part
 // of the policy: with the uncut value it allocates less.
 
-import { FragmentationMeter } from '../fragmentation.ts';
+import type { FragmentationMeter } from '../fragmentation.ts';
 import type { FitScratch } from '../fit.ts';
 import { Mix } from '../mix.ts';
 import type { PodRequest } from '../model.ts';
 import type { Shape } from '../shape.ts';
 import { chooseSmallest, type Choice, type PlacementPolicy } from './policy.ts';
 
-/** The policy over whatever mix `currentMix` gives at the moment of the call. */
-export function fragmentation(currentMix: () => Mix): PlacementPolicy {
-  const meter = new FragmentationMeter(true);
+/** The policy over whatever mix `currentMix` gives at the moment of the call. `meter` is one that keeps nodes. */
+export function fragmentation(currentMix: () => Mix, meter: FragmentationMeter): PlacementPolicy {
   return {
     name: 'fragmentation',
     termNames: ['fragmentedBeforeMilli', 'fragmentedAfterMilli'],
