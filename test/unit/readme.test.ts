@@ -29,7 +29,7 @@ describe('the documents', () => {
   it('name extender flags that exist', () => {
     const help = loadConfig({ argv: ['--help'], env: {}, readFile: () => '', version: '0' });
     const known = help.kind === 'help' ? help.text : '';
-    const section = readme.slice(readme.indexOf('## In a cluster'), readme.indexOf('## Guarantees'));
+    const section = readme.slice(readme.indexOf('## In a cluster'), readme.indexOf('## On the nodes'));
     const flags = [...section.matchAll(/--[a-z][a-z-]+/g)].map(([flag]) => flag);
     expect(flags.length).toBeGreaterThan(3);
     expect(flags.filter((flag) => !known.includes(flag))).toEqual([]);
