@@ -135,14 +135,19 @@ describe('the published results', () => {
     },
   );
 
-  it.skipIf(folder === undefined)(
-    'are reached seed by seed where they are known (skipped without the trace files)',
-    async () => {
-      const flags = ['--traces', 'cpu050', '--policies', 'dotprod', '--seeds', '42,43,44', '--json', '-'];
+  // analysis_allo_discrete.csv and analysis_frag_discrete.csv of the artifact, column 130, seeds 42 to 44.
+  const known = [
+    { trace: 'cpu050', policy: 'dotprod', figure: 'allocationPercent', values: [93.5, 92.85, 93.27] },
+    { trace: 'multigpu50', policy: 'fgd', figure: 'fragmentationPercent', values: [2.7, 2.7, 2.58] },
+  ] as const;
+
+  it.skipIf(folder === undefined).each(known)(
+    'of $policy on $trace are reached seed by seed (skipped without the trace files)',
+    async ({ trace, policy, figure, values }) => {
+      const flags = ['--traces', trace, '--policies', policy, '--seeds', '42,43,44', '--json', '-'];
       const { stdout } = await callSimulator('compare', '--openb', folder ?? '', ...flags);
-      const { results } = JSON.parse(stdout) as { results: { atLoad: { allocationPercent: number } }[] };
-      // analysis_allo_discrete.csv of the artifact, column 130.
-      expect(results.map(({ atLoad }) => atLoad.allocationPercent)).toEqual([93.5, 92.85, 93.27]);
+      const { results } = JSON.parse(stdout) as { results: { atLoad: Record<string, number> }[] };
+      expect(results.map(({ atLoad }) => atLoad[figure])).toEqual(values);
     },
   );
 });
