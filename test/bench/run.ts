@@ -1,7 +1,8 @@
-// npm run bench -- [extender|latency|throughput|scheduler]: measurements, each beside a floor or a peer of the same run.
+// npm run bench -- [extender|latency|throughput|scheduler|simulator]: measurements, each beside a floor or a peer of the same run.
 
 import { benchExtender } from './extender.ts';
 import { benchRealScheduler } from './real-scheduler.ts';
+import { benchSimulator } from './simulator.ts';
 import { benchThroughput } from './throughput.ts';
 
 const progress = (text: string): void => {
@@ -12,6 +13,7 @@ const benches: Readonly<Record<string, () => Promise<string>>> = {
   extender: async () => `${await benchExtender(progress)}\n\n${await benchThroughput(progress)}`,
   latency: () => benchExtender(progress),
   scheduler: () => benchRealScheduler(progress),
+  simulator: () => benchSimulator(progress),
   throughput: () => benchThroughput(progress),
 };
 
