@@ -59,7 +59,7 @@ export function startAgentDuties(deps: DutyDeps): AgentDuties {
     disablesIsolation = node.disablesIsolation;
     const overrides = parseOverrides(node.overrides);
     if (overrides.kind === 'overrides') deps.monitor.setOverrides(overrides.of);
-    else deps.log.warn(`annotation ${GPU_OVERRIDE_ANNOTATION} ${overrides.why}; nothing of it is used`);
+    else deps.log.warn(overrides.why);
   });
   const collect = guarded('removing files of gone pods', async () => {
     if (!deps.pods.reflector.status().synced) return;

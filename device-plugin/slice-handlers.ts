@@ -1,6 +1,7 @@
 // What the kubelet's calls for the memory resource mean under each way of binding.
 
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { CdiMount } from './binding/cdi-spec.ts';
 import { NobodyWaits, type EnvBinding } from './binding/env-binding.ts';
 import type { LateBinding } from './binding/late-binding.ts';
 import type { PluginHandlers } from './kubelet/handlers.ts';
@@ -25,7 +26,12 @@ export function cdiHandlers(binding: LateBinding, whenReady: WhenReady): PluginH
   };
 }
 
-export function envHandlers(binding: EnvBinding, whenReady: WhenReady): PluginHandlers {
+export function envHandlers(binding: EnvBinding, mounts: readonly CdiMount[], whenReady: WhenReady): PluginHandlers {
+  const given = mounts.map(({ hostPath, containerPath, options }) => ({
+    hostPath,
+    containerPath,
+    readOnly: options.includes('ro'),
+  }));
   return {
     async allocate(ids, call) {
       call.waitingFor('the books of running containers');
@@ -33,7 +39,7 @@ export function envHandlers(binding: EnvBinding, whenReady: WhenReady): PluginHa
       call.waitingFor('the pod to be seen on this node');
       for (let waited = 0; ; waited += SEEN_POLL_MILLIS) {
         try {
-          return { env: binding.allocate(ids) };
+          return { env: binding.allocate(ids), mounts: given };
         } catch (error) {
           if (!(error instanceof NobodyWaits) || waited >= SEEN_WITHIN_MILLIS) throw error;
           await pause(SEEN_POLL_MILLIS, call.signal);

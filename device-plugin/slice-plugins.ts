@@ -4,6 +4,7 @@ import { existsSync } from 'node:fs';
 import type { Gpu } from '../extender/core/model.ts';
 import { PROFILES } from '../extender/core/resources.ts';
 import type { AgentOptions } from './agent-options.ts';
+import type { CdiMount } from './binding/cdi-spec.ts';
 import { EnvBinding } from './binding/env-binding.ts';
 import type { NodeJudge } from './binding/judge.ts';
 import { LateBinding, type LateBindingDeps } from './binding/late-binding.ts';
@@ -97,8 +98,19 @@ function bindingDepsOf({
       common: options.commonEnv ?? {},
     }),
     deviceNodes: (gpus) => (options.deviceNodes === 'none' ? [] : presentDeviceNodes(gpus)),
-    mounts: options.mounts ?? [],
+    mounts: mountsOf(options),
   };
+}
+
+/** An MPS client reaches its daemon through the pipe directory and shared memory of the host. */
+function mountsOf({ isolation, mpsPipeDirectory, mounts = [] }: AgentOptions): readonly CdiMount[] {
+  if (isolation !== 'mps' || mpsPipeDirectory === undefined) return mounts;
+  const shared = [mpsPipeDirectory, '/dev/shm'].map((path) => ({
+    hostPath: path,
+    containerPath: path,
+    options: ['rw', 'bind'],
+  }));
+  return [...mounts, ...shared];
 }
 
 function startMemoryPlugin(
@@ -113,7 +125,7 @@ function startMemoryPlugin(
     socketPrefix: options.profile === 'gpushare' ? GPUSHARE_SOCKET : 'gpuloom-mem',
     preStartRequired: true,
     preferredAvailable: !isCdi,
-    handlers: isCdi ? cdiHandlers(late, whenReady) : envHandlers(env, whenReady),
+    handlers: isCdi ? cdiHandlers(late, whenReady) : envHandlers(env, mountsOf(options), whenReady),
     report,
   });
 }
