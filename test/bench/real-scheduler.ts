@@ -7,7 +7,7 @@ import { ALONE, gpuloomSetup, yesSetup } from './scheduler-setups.ts';
 
 const DEFAULT_ROUNDS = 3;
 const PODS: ReadonlyMap<number, number> = new Map([
-  [1000, 1000],
+  [1000, 3000],
   [5000, 600],
 ]);
 
