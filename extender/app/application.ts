@@ -128,8 +128,7 @@ function createReporter({ metrics, events }: ApplicationPorts): Reporter {
         if (nodes > 0) metrics.countRejection(reasonName(reason), nodes);
       }
       if (feasible > 0) return;
-      const reasons = [...failures].flatMap((nodes, reason) => Array.from({ length: nodes }, () => reason));
-      events.publish({ pod, type: 'Warning', reason: 'GpuRefused', message: summarize(reasons, shape) });
+      events.publish({ pod, type: 'Warning', reason: 'GpuRefused', message: summarize(failures, shape) });
     },
     onInvalid(pod, why) {
       metrics.countRejection('InvalidRequest', 1);

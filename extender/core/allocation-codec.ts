@@ -1,7 +1,7 @@
 // The pod's allocation annotation, version 1, and gpushare's annotations of the same meaning.
 // A claim read back says only which GPUs; amounts come from the pod's spec, so an edited annotation cannot shrink usage.
 
-import type { StringMap } from './manifest.ts';
+import { ownValue, type StringMap } from './manifest.ts';
 import type { Allocation, AllocationClaim } from './model.ts';
 import { ALLOCATION_ANNOTATION, GPUSHARE_ANNOTATIONS } from './resources.ts';
 
@@ -37,11 +37,11 @@ export function encodeGpushareAllocation(
 
 /** Which GPUs a pod's annotations name, ours first, then gpushare's JSON, then its single index. */
 export function decodeClaim(annotations: StringMap): AllocationClaim {
-  const ours = own(annotations, ALLOCATION_ANNOTATION);
+  const ours = ownValue(annotations, ALLOCATION_ANNOTATION);
   if (ours !== undefined) return guarded(ours, parseOurs);
-  const container = own(annotations, GPUSHARE_ANNOTATIONS.allocation);
+  const container = ownValue(annotations, GPUSHARE_ANNOTATIONS.allocation);
   if (container !== undefined) return guarded(container, parseGpushareJson);
-  const index = own(annotations, GPUSHARE_ANNOTATIONS.index);
+  const index = ownValue(annotations, GPUSHARE_ANNOTATIONS.index);
   if (index === undefined) return { kind: 'none' };
   if (!/^\d{1,4}$/.test(index)) return { kind: 'invalid', why: `${GPUSHARE_ANNOTATIONS.index} is no GPU index` };
   return { kind: 'gpus', gpus: [byIndex(Number(index))] };
@@ -98,8 +98,4 @@ function parseGpushareJson(value: unknown): Claimed[] | undefined {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function own(map: StringMap, key: string): string | undefined {
-  return Object.hasOwn(map, key) ? map[key] : undefined;
 }

@@ -1,6 +1,6 @@
 // Workload class and gang membership, from our label or, read-only, from the markers of other systems.
 
-import type { StringMap } from './manifest.ts';
+import { ownValue, type StringMap } from './manifest.ts';
 import type { WorkloadClass } from './model.ts';
 import { POD_LABELS } from './resources.ts';
 
@@ -25,13 +25,13 @@ const GANG_MARKERS: readonly string[] = [
 
 /** The class of a pod; `online` where nothing says otherwise. */
 export function workloadClass(labels: StringMap, annotations: StringMap): ClassResult {
-  const ours = value(labels, POD_LABELS.class);
+  const ours = ownValue(labels, POD_LABELS.class);
   if (ours !== undefined) {
     if (ours === 'online' || ours === 'batch') return { kind: 'class', class: ours };
     return { kind: 'invalid', why: `label ${POD_LABELS.class} is "${ours}"; write online or batch` };
   }
   for (const [key, batchValues] of FOREIGN_BATCH_MARKERS) {
-    const marker = value(labels, key) ?? value(annotations, key);
+    const marker = ownValue(labels, key) ?? ownValue(annotations, key);
     if (marker !== undefined) return { kind: 'class', class: batchValues.includes(marker) ? 'batch' : 'online' };
   }
   return { kind: 'class', class: 'online' };
@@ -39,9 +39,5 @@ export function workloadClass(labels: StringMap, annotations: StringMap): ClassR
 
 /** Whether the pod belongs to a group that starts together, by any of the known markers. */
 export function isGangMember(labels: StringMap, annotations: StringMap): boolean {
-  return GANG_MARKERS.some((key) => value(labels, key) !== undefined || value(annotations, key) !== undefined);
-}
-
-function value(map: StringMap, key: string): string | undefined {
-  return Object.hasOwn(map, key) ? map[key] : undefined;
+  return GANG_MARKERS.some((key) => ownValue(labels, key) !== undefined || ownValue(annotations, key) !== undefined);
 }

@@ -4,7 +4,7 @@
 import type { Engine } from './engine.ts';
 import { fit, FitScratch } from './fit.ts';
 import { isBetter } from './ranking.ts';
-import { FITS, isResolvable, reasonName, reasonText, type ReasonName } from './reasons.ts';
+import { FITS, isResolvable, REASON_COUNT, reasonName, reasonText, type ReasonName } from './reasons.ts';
 import type { Shape } from './shape.ts';
 
 export interface GpuExplanation {
@@ -58,30 +58,30 @@ export function explain(engine: Engine, shape: Shape, nodeNames?: readonly strin
     if (fitsA !== (verdicts.reasons[b] === FITS)) return fitsA ? -1 : 1;
     return fitsA ? (isBetter(verdicts, ranks, a, b) ? -1 : 1) : (ranks[a] ?? 0) - (ranks[b] ?? 0);
   });
+  const nodesByReason = new Int32Array(REASON_COUNT);
+  for (const node of indices) {
+    const reason = verdicts.reasons[node] ?? FITS;
+    nodesByReason[reason] = (nodesByReason[reason] ?? 0) + 1;
+  }
   const scratch = new FitScratch();
   const { gpuCount, slicesPerGpu, corePerGpu } = shape.request;
   return {
     policy: shape.policy,
     asks: { gpuCount, slicesPerGpu, corePerGpu, class: shape.request.class },
-    summary: summarize(
-      indices.map((node) => verdicts.reasons[node] ?? FITS),
-      shape,
-    ),
+    summary: summarize(nodesByReason, shape),
     nodes: indices.map((node) => explainNode(engine, shape, node, scratch)),
   };
 }
 
 /** "3/10 nodes fit; 5 no GPU has 8 free slices, 2 node reports no GPUs": most frequent first, then by text. */
-export function summarize(reasons: readonly number[], shape: Shape): string {
-  const counts = new Map<number, number>();
-  for (const reason of reasons) counts.set(reason, (counts.get(reason) ?? 0) + 1);
-  const fitting = counts.get(FITS) ?? 0;
-  counts.delete(FITS);
-  const parts = [...counts]
-    .map(([reason, count]) => ({ count, text: reasonText(reason, shape.request) }))
+export function summarize(nodesByReason: Int32Array, shape: Shape): string {
+  const fitting = nodesByReason[FITS] ?? 0;
+  const total = nodesByReason.reduce((sum, nodes) => sum + nodes, 0);
+  const parts = Array.from(nodesByReason, (count, reason) => ({ count, text: reasonText(reason, shape.request) }))
+    .filter(({ count }, reason) => reason !== FITS && count > 0)
     .sort((a, b) => b.count - a.count || (a.text < b.text ? -1 : 1))
     .map(({ count, text }) => `${count} ${text}`);
-  const head = `${fitting}/${reasons.length} nodes fit`;
+  const head = `${fitting}/${total} nodes fit`;
   return parts.length === 0 ? head : `${head}; ${parts.join(', ')}`;
 }
 

@@ -6,6 +6,11 @@ export type ResourceList = Readonly<Record<string, string | number | undefined>>
 
 export type StringMap = Readonly<Record<string, string | undefined>>;
 
+/** The value of a key that the map itself has; keys such as `constructor` are never looked up in its prototype. */
+export function ownValue(map: StringMap, key: string): string | undefined {
+  return Object.hasOwn(map, key) ? map[key] : undefined;
+}
+
 export interface ObjectMetaManifest {
   readonly name?: string;
   readonly namespace?: string;

@@ -2,7 +2,7 @@
 // nothing is rounded or assumed in the user's place.
 
 import { isGangMember, workloadClass } from './class.ts';
-import type { ContainerManifest, PodManifest, StringMap } from './manifest.ts';
+import { ownValue, type ContainerManifest, type PodManifest, type StringMap } from './manifest.ts';
 import type { Affinities, ContainerDemand, GpuDemand, HostResources, ModelConstraint, PolicyName } from './model.ts';
 import { POLICY_NAMES } from './model.ts';
 import { cpuMilli, memoryMiB, parseCount } from './quantity.ts';
@@ -167,7 +167,7 @@ function splitEvenly(raw: RawDemand, gpuCount: number, profile: Profile): Contai
 }
 
 function countOf(labels: StringMap, profile: Profile): number {
-  const text = own(labels, profile.countLabel) ?? own(labels, POD_LABELS.gpuCount);
+  const text = ownValue(labels, profile.countLabel) ?? ownValue(labels, POD_LABELS.gpuCount);
   if (text === undefined) return 1;
   const count = /^\d{1,3}$/.test(text) ? Number(text) : 0;
   if (count < 1 || count > MAX_GPUS_PER_POD) {
@@ -206,7 +206,7 @@ function modelsOf(annotations: StringMap): ModelConstraint {
 }
 
 function listOf(annotations: StringMap, key: string, separator: string): string[] {
-  const text = own(annotations, key);
+  const text = ownValue(annotations, key);
   if (text === undefined) return [];
   const entries = text.split(separator, MAX_LIST_ENTRIES + 1).map((entry) => entry.trim());
   if (entries.length > MAX_LIST_ENTRIES || entries.some((entry) => entry === '' || entry.length > 128)) {
@@ -227,7 +227,7 @@ function affinitiesOf(annotations: StringMap, ownNamespace: string): Affinities 
   }
   const namespaces = named.length > 0 ? named : [ownNamespace];
   const term = (key: string): AffinityTerm | undefined => {
-    const text = own(annotations, key);
+    const text = ownValue(annotations, key);
     if (text === undefined) return undefined;
     const result = parseAffinityTerm(text, namespaces);
     if (result.kind === 'invalid') throw new Refusal(`annotation ${key} ${result.why}`);
@@ -242,7 +242,7 @@ function affinitiesOf(annotations: StringMap, ownNamespace: string): Affinities 
 }
 
 function policyOf(annotations: StringMap): PolicyName | undefined {
-  const text = own(annotations, POD_ANNOTATIONS.placement);
+  const text = ownValue(annotations, POD_ANNOTATIONS.placement);
   if (text === undefined) return undefined;
   const policy = POLICY_NAMES.find((name) => name === text);
   if (policy === undefined) {
@@ -264,8 +264,4 @@ function hasSoftPreferences(pod: PodManifest): boolean {
     holders.some((holder) => (holder?.preferredDuringSchedulingIgnoredDuringExecution?.length ?? 0) > 0) ||
     (topologySpreadConstraints ?? []).some((constraint) => constraint.whenUnsatisfiable === 'ScheduleAnyway')
   );
-}
-
-function own(map: StringMap, key: string): string | undefined {
-  return Object.hasOwn(map, key) ? map[key] : undefined;
 }
