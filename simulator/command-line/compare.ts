@@ -1,0 +1,41 @@
+// The flags of `simulator compare`.
+
+import type { Command } from 'commander';
+
+import type { CompareFlags } from '../commands/flags.ts';
+import type { Terminal } from '../commands/terminal.ts';
+import { PUBLISHED_POLICIES } from '../policy/published.ts';
+
+import { countOf, policiesOf, positive, seedsOf, words } from './values.ts';
+
+const DEFAULT_LOAD = 1.3;
+const COMPARE_EXAMPLES = `
+Examples:
+  node simulator/main.ts compare                               every policy on a generated cluster, three seeds
+  node simulator/main.ts compare --openb ../shared/traces/openb --traces default --policies fgd,bestfit
+  node simulator/main.ts compare --openb ../shared/traces/openb --check   all traces against the published results`;
+
+export function describeCompare(program: Command, terminal: Terminal, finish: (code: number) => void): void {
+  program
+    .command('compare')
+    .description('Place workloads with several policies, traces and seeds; means beside the published results.')
+    .option('--openb <folder>', 'the openb trace with its subfolder arrivals; without it workloads are generated')
+    .option('--traces <names>', 'with --openb: traces such as default,cpu050 (all published ones)', words)
+    .option(
+      '--policies <names>',
+      `some of ${PUBLISHED_POLICIES.join(',')} (all; with --check all but random)`,
+      policiesOf,
+    )
+    .option('--seeds <numbers>', 'such as 42,43,44 (every seed of the arrivals; generated: 1,2,3)', seedsOf)
+    .option('--inflate <ratio>', 'arriving demand as a multiple of all GPUs, without --openb', positive, DEFAULT_LOAD)
+    .option('--scale <number>', 'size of generated clusters and workloads; 1 = 1,213 nodes', positive, 1)
+    .option('--workers <number>', 'worker threads (one for each core); the results never depend on it', countOf)
+    .option('--check', 'fail unless the results agree with the published ones; see the last lines of the output')
+    .option('--json <file>', 'every result as JSON; - for stdout')
+    .option('--csv <file>', 'one line for each run as CSV; - for stdout')
+    .addHelpText('after', COMPARE_EXAMPLES)
+    .action(async (options: CompareFlags) => {
+      const { compare } = await import('../commands/compare.ts');
+      finish(await compare(options, terminal));
+    });
+}

@@ -1,0 +1,44 @@
+// The flags of `simulator run`.
+
+import type { Command } from 'commander';
+
+import type { RunFlags } from '../commands/flags.ts';
+import type { Terminal } from '../commands/terminal.ts';
+import { PUBLISHED_POLICIES } from '../policy/published.ts';
+
+import { policyOf, positive, seedOf } from './values.ts';
+
+const DEFAULT_LOAD = 1.3;
+const DEFAULT_GENERATED_SEED = 1;
+const RUN_EXAMPLES = `
+Examples:
+  node simulator/main.ts run                                   a generated cluster like openb, policy fgd
+  node simulator/main.ts run --policy bestfit --scale 0.1 --seed 7
+  node simulator/main.ts run --nodes openb_node_list_gpu_node.csv --pods openb_pod_list_default.csv \\
+      --arrivals arrivals/default.jsonl.gz --seed 42 --policy fgd --placements out.csv --json out.json`;
+
+export function describeRun(program: Command, terminal: Terminal, finish: (code: number) => void): void {
+  program
+    .command('run')
+    .description('Place one workload with one policy.')
+    .option('--nodes <file>', 'node list, openb CSV; without it a cluster is generated')
+    .option('--pods <file>', 'pod list, openb CSV')
+    .option('--arrivals <file>', 'order of nodes and arrivals (.jsonl or .jsonl.gz); without it the seed makes one')
+    .option('--seed <number>', `which order in --arrivals, or which to make (else ${DEFAULT_GENERATED_SEED})`, seedOf)
+    .option(
+      '--inflate <ratio>',
+      'arriving demand as a multiple of all GPUs, without --arrivals',
+      positive,
+      DEFAULT_LOAD,
+    )
+    .option('--scale <number>', 'size of the generated cluster and workload; 1 = 1,213 nodes', positive, 1)
+    .option('--policy <name>', `one of ${PUBLISHED_POLICIES.join(', ')}`, policyOf, 'fgd')
+    .option('--placements <file>', 'a line for each arrival: index,node or empty,GPU indices joined by |')
+    .option('--json <file>', 'the result with its curve as JSON; - for stdout')
+    .option('--csv <file>', 'the curve by arrived load as CSV; - for stdout')
+    .addHelpText('after', RUN_EXAMPLES)
+    .action(async (options: RunFlags) => {
+      const { run } = await import('../commands/run.ts');
+      finish(await run(options, terminal));
+    });
+}
