@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 
 import type { CompareFlags } from '../commands/flags.ts';
 import type { Terminal } from '../commands/terminal.ts';
-import { PUBLISHED_POLICIES } from '../policy/published.ts';
+import { SIMULATED_POLICIES } from '../policy/selection.ts';
 
 import { countOf, policiesOf, positive, seedsOf, words } from './values.ts';
 
@@ -23,7 +23,7 @@ export function describeCompare(program: Command, terminal: Terminal, finish: (c
     .option('--traces <names>', 'with --openb: traces such as default,cpu050 (all published ones)', words)
     .option(
       '--policies <names>',
-      `some of ${PUBLISHED_POLICIES.join(',')} (all; with --check all but random)`,
+      `some of ${SIMULATED_POLICIES.join(',')} (all published ones; with --check all of those but random)`,
       policiesOf,
     )
     .option('--seeds <numbers>', 'such as 42,43,44 (every seed of the arrivals; generated: 1,2,3)', seedsOf)

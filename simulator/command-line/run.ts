@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 
 import type { RunFlags } from '../commands/flags.ts';
 import type { Terminal } from '../commands/terminal.ts';
-import { PUBLISHED_POLICIES } from '../policy/published.ts';
+import { SIMULATED_POLICIES } from '../policy/selection.ts';
 
 import { policyOf, positive, seedOf } from './values.ts';
 
@@ -32,7 +32,7 @@ export function describeRun(program: Command, terminal: Terminal, finish: (code:
       DEFAULT_LOAD,
     )
     .option('--scale <number>', 'size of the generated cluster and workload; 1 = 1,213 nodes', positive, 1)
-    .option('--policy <name>', `one of ${PUBLISHED_POLICIES.join(', ')}`, policyOf, 'fgd')
+    .option('--policy <name>', `one of ${SIMULATED_POLICIES.join(', ')}`, policyOf, 'fgd')
     .option('--placements <file>', 'a line for each arrival: index,node or empty,GPU indices joined by |')
     .option('--json <file>', 'the result with its curve as JSON; - for stdout')
     .option('--csv <file>', 'the curve by arrived load as CSV; - for stdout')

@@ -2,7 +2,7 @@
 
 import { InvalidArgumentError } from 'commander';
 
-import { PUBLISHED_POLICIES, type PublishedPolicy } from '../policy/published.ts';
+import { SIMULATED_POLICIES, type SimulatedPolicyName } from '../policy/selection.ts';
 
 export function seedOf(text: string): number {
   return whole(text, 0, 2 ** 31 - 1);
@@ -28,13 +28,13 @@ export function seedsOf(text: string): readonly number[] {
   return words(text).map(seedOf);
 }
 
-export function policyOf(text: string): PublishedPolicy {
-  const policy = PUBLISHED_POLICIES.find((name) => name === text);
+export function policyOf(text: string): SimulatedPolicyName {
+  const policy = SIMULATED_POLICIES.find((name) => name === text);
   if (policy !== undefined) return policy;
-  throw new InvalidArgumentError(`There are ${PUBLISHED_POLICIES.join(', ')}.`);
+  throw new InvalidArgumentError(`There are ${SIMULATED_POLICIES.join(', ')}.`);
 }
 
-export function policiesOf(text: string): readonly PublishedPolicy[] {
+export function policiesOf(text: string): readonly SimulatedPolicyName[] {
   return words(text).map(policyOf);
 }
 

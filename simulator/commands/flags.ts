@@ -1,6 +1,6 @@
 // The flags of each command as the command line gives them, checked. Types only.
 
-import type { PublishedPolicy } from '../policy/published.ts';
+import type { SimulatedPolicyName } from '../policy/selection.ts';
 
 export interface RunFlags {
   readonly nodes?: string;
@@ -9,7 +9,7 @@ export interface RunFlags {
   readonly seed?: number;
   readonly inflate: number;
   readonly scale: number;
-  readonly policy: PublishedPolicy;
+  readonly policy: SimulatedPolicyName;
   readonly placements?: string;
   readonly json?: string;
   readonly csv?: string;
@@ -18,7 +18,7 @@ export interface RunFlags {
 export interface CompareFlags {
   readonly openb?: string;
   readonly traces?: readonly string[];
-  readonly policies?: readonly PublishedPolicy[];
+  readonly policies?: readonly SimulatedPolicyName[];
   readonly seeds?: readonly number[];
   readonly inflate: number;
   readonly scale: number;

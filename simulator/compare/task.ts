@@ -1,13 +1,13 @@
 // One cell of a comparison, as it travels to a worker thread and back. Plain data.
 
-import type { PublishedPolicy } from '../policy/published.ts';
+import type { SimulatedPolicyName } from '../policy/selection.ts';
 
 export interface CompareTask {
   /** Folder of the openb trace; undefined for a generated workload. */
   readonly openb: string | undefined;
   readonly trace: string;
   readonly seed: number;
-  readonly policy: PublishedPolicy;
+  readonly policy: SimulatedPolicyName;
   /** Of generated workloads. */
   readonly scale: number;
   readonly load: number;
@@ -15,7 +15,7 @@ export interface CompareTask {
 
 /** What a comparison keeps of a run. */
 export interface CompareResult {
-  readonly policy: PublishedPolicy;
+  readonly policy: SimulatedPolicyName;
   readonly trace: string;
   readonly seed: number;
   readonly gpus: number;

@@ -3,11 +3,12 @@
 
 import { Engine } from '../../extender/core/engine.ts';
 import { Ledger } from '../../extender/core/ledger.ts';
-import { type MixClass, mixClassOf, typicalMix } from '../../extender/core/mix.ts';
+import { type Mix, type MixClass, mixClassOf, typicalMix } from '../../extender/core/mix.ts';
+import type { ModelCatalog } from '../../extender/core/model-catalog.ts';
 import type { NodeRecord, PodRequest } from '../../extender/core/model.ts';
 import type { GpuLimits } from '../../extender/core/limits.ts';
 import { ClusterState } from '../../extender/core/state.ts';
-import { publishedPolicy, type PublishedPolicy, type SimulatedPolicy } from '../policy/published.ts';
+import { selectPolicy, type SelectedPolicy, type SimulatedPolicyName } from '../policy/selection.ts';
 import { MILLI_PER_GPU, type PodList, type SimulatedNode, type Workload } from '../workload.ts';
 
 const NO_LIMITS: GpuLimits = {
@@ -20,11 +21,15 @@ const NO_LIMITS: GpuLimits = {
 export interface SimulatedCluster {
   readonly engine: Engine;
   readonly ledger: Ledger;
-  readonly policy: SimulatedPolicy;
+  readonly policy: SelectedPolicy;
 }
 
 /** `draw` gives the numbers in [0, 1) of the policy `random`. */
-export function buildCluster(workload: Workload, policyName: PublishedPolicy, draw: () => number): SimulatedCluster {
+export function buildCluster(
+  workload: Workload,
+  policyName: SimulatedPolicyName,
+  draw: () => number,
+): SimulatedCluster {
   const { nodes, list, order } = workload;
   const ledger = new Ledger(new ClusterState());
   const width = String(order.nodes.length - 1).length;
@@ -34,23 +39,25 @@ export function buildCluster(workload: Workload, policyName: PublishedPolicy, dr
     // Equal scores go to the first name, so the position comes first in it.
     ledger.upsertNode(nodeRecord(node, `${String(position).padStart(width, '0')}-${node.name}`));
   }
-  const { models } = ledger.state;
-  const mix = typicalMix(
-    1,
-    classesOf(list, (request) => mixClassOf(request, models)),
-    models,
-  );
-  const policy = publishedPolicy(policyName, ledger, draw);
+  const policy = selectPolicy(policyName, ledger, draw);
   const engine = new Engine({
     ledger,
     shapes: new Map(),
-    mix,
+    ...(policy.mix === 'listed' && { mix: mixOf(list, ledger.state.models) }),
     checksHost: true,
     limits: NO_LIMITS,
     policies: policy.placements,
     defaultPolicy: policy.engineName,
   });
   return { engine, ledger, policy };
+}
+
+function mixOf(list: PodList, models: ModelCatalog): Mix {
+  return typicalMix(
+    1,
+    classesOf(list, (request) => mixClassOf(request, models)),
+    models,
+  );
 }
 
 function* classesOf(list: PodList, classOf: (request: PodRequest) => MixClass): Iterable<MixClass> {

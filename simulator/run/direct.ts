@@ -6,7 +6,7 @@ import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
 import { FITS } from '../../extender/core/reasons.ts';
 import type { Shape } from '../../extender/core/shape.ts';
 import { seededRandom, type Random } from '../../extender/demo/random.ts';
-import type { PublishedPolicy } from '../policy/published.ts';
+import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { capacityMilli, milliOf, type Workload } from '../workload.ts';
 import { buildCluster, type SimulatedCluster } from './cluster.ts';
 import { Curve, type CurvePoint } from './curve.ts';
@@ -44,7 +44,7 @@ export type Progress = (done: number, total: number) => void;
 const PROGRESS_EVERY = 1024;
 const NO_LABELS = {};
 
-export function runDirect(workload: Workload, policy: PublishedPolicy, progress: Progress): DirectRun {
+export function runDirect(workload: Workload, policy: SimulatedPolicyName, progress: Progress): DirectRun {
   const random = seededRandom(workload.seed, 'policy');
   // One number for each arrival, however often the engine judges a node.
   let draw = 0;
@@ -57,6 +57,8 @@ export function runDirect(workload: Workload, policy: PublishedPolicy, progress:
     if (at % PROGRESS_EVERY === 0) progress(at, order.pods.length);
     const request = list.requests[list.pods[order.pods[at] ?? -1] ?? -1];
     if (request === undefined) throw new RangeError(`arrival ${at}: no such pod`);
+    // As in a cluster, where the extender is shown no pods without GPUs.
+    if (cluster.policy.mix === 'learned' && request.gpuCount > 0) engine.learner.learn(request);
     const shape = engine.shapeOf(request, '', NO_LABELS);
     let node: number;
     if (cluster.policy.nodeChoice === 'uniform') {

@@ -1,12 +1,13 @@
 import { describe, expect, it } from 'vitest';
 import type { PodRecord } from '../../extender/core/model.ts';
 import type { PublishedPolicy } from '../../simulator/policy/published.ts';
+import type { SimulatedPolicyName } from '../../simulator/policy/selection.ts';
 import { buildCluster } from '../../simulator/run/cluster.ts';
 import { runDirect } from '../../simulator/run/direct.ts';
 import { workload, type NodeSketch, type PodSketch } from '../support/simulated.ts';
 
 /** Lines of the placements file, less the arrival number. */
-function placed(policy: PublishedPolicy, nodes: readonly NodeSketch[], pods: readonly PodSketch[]): string[] {
+function placed(policy: SimulatedPolicyName, nodes: readonly NodeSketch[], pods: readonly PodSketch[]): string[] {
   const input = workload(nodes, pods);
   const { placements } = runDirect(input, policy, () => {});
   const names = input.nodes.map(({ name }) => name);
@@ -181,6 +182,16 @@ describe('placements', () => {
         [1000, 2, 1000],
       ]),
     ).toEqual(['n0,0', 'n0,0', 'n1,0|1']);
+  });
+
+  it('fgd knows the pods that are still to come; fragmentation, as in production, only those that have arrived', () => {
+    const small: readonly NodeSketch[] = [{ gpus: 8 }, { gpus: 1 }];
+    const pods: readonly PodSketch[] = [
+      [1000, 1, 500],
+      [1000, 8, 1000],
+    ];
+    expect(placed('fgd', small, pods)).toEqual(['n1,0', 'n0,0|1|2|3|4|5|6|7']);
+    expect(placed('fragmentation', small, pods)).toEqual(['n0,0', ',']);
   });
 
   it('random reaches every node and GPU, fits like the others, and repeats with its seed', () => {
