@@ -41,8 +41,8 @@ export interface PluginHandlers {
   allocate(ids: readonly string[], call: CallContext): Promise<ContainerAllocation>;
   /** Before each start of a container, when PodResources already shows who holds the ids; it has 25 s. */
   preStart(ids: readonly string[], call: CallContext): Promise<void>;
-  /** A hint; whatever is missing or impossible in the answer is repaired. */
-  prefer(question: PreferredQuestion): readonly string[];
+  /** A hint; whatever is missing or impossible in the answer is repaired. It has 1 s, then the plain answer is given. */
+  prefer(question: PreferredQuestion, call: CallContext): readonly string[] | Promise<readonly string[]>;
 }
 
 export function allocationMessage(allocation: ContainerAllocation): ContainerAllocateResponse {

@@ -22,15 +22,18 @@ import type { DeviceStreams, ListStream } from './device-streams.ts';
 import { messageOf } from './events.ts';
 import type { DeviceCall, ReportEvent } from './events.ts';
 import { allocationMessage, completedPreference } from './handlers.ts';
-import type { CallContext, PluginHandlers } from './handlers.ts';
+import type { CallContext, PluginHandlers, PreferredQuestion } from './handlers.ts';
 
 export const ALLOCATE_LIMIT_MILLIS = 2_000;
+/** All admissions on the node wait for what is only a hint. */
+export const PREFER_LIMIT_MILLIS = 1_000;
 /** The kubelet itself gives up after 30 s. */
 export const PRE_START_LIMIT_MILLIS = 25_000;
 const MAX_CONTAINERS = 64;
 /** More than a list of the shortest ids can announce. */
 const MAX_IDS = 200_000;
 const MAX_ERROR_TEXT = 1_000;
+const UNNAMED = 'the handler, which named nothing';
 
 export interface PluginServiceOptions {
   readonly resourceName: string;
@@ -88,27 +91,35 @@ class DeviceCalls {
     call: ServerUnaryCall<PreferredAllocationRequest, PreferredAllocationResponse>,
     answer: Answer<PreferredAllocationResponse>,
   ): void => {
-    const container_responses = call.request.container_requests.map((request) => ({
-      deviceIDs: this.#prefer(request),
-    }));
-    answer(null, { container_responses });
+    const controller = new AbortController();
+    call.on('cancelled', () => {
+      controller.abort();
+    });
+    const requests = call.request.container_requests;
+    const answers = requests.map((request, at) =>
+      at < MAX_CONTAINERS ? this.#prefer(request, controller) : Promise.resolve(plainPreference(questionOf(request))),
+    );
+    void Promise.all(answers).then((lists) =>
+      answer(null, { container_responses: lists.map((deviceIDs) => ({ deviceIDs })) }),
+    );
   };
 
-  #prefer(request: ContainerPreferredAllocationRequest): string[] {
-    const { clock, handlers, report } = this.#options;
+  /** Never rejects: where the owner of the devices fails or takes too long, any available ids are as good. */
+  async #prefer(request: ContainerPreferredAllocationRequest, controller: AbortController): Promise<string[]> {
+    const { clock, handlers, report, resourceName } = this.#options;
     const start = clock.monotonicMillis();
-    const question = {
-      available: request.available_deviceIDs,
-      mustInclude: request.must_include_deviceIDs,
-      size: request.allocation_size,
-    };
+    const question = questionOf(request);
+    const what = `GetPreferredAllocation of ${question.size} devices of ${resourceName}`;
+    const deadline = { clock, limitMillis: PREFER_LIMIT_MILLIS, what, waitsFor: UNNAMED, controller };
     try {
       checkIds(question.available, 0);
-      return completedPreference(question, handlers.prefer(question));
+      checkIds(question.mustInclude, 0);
+      const preferred = await withDeadline(deadline, async (context) => await handlers.prefer(question, context));
+      return completedPreference(question, preferred);
     } catch (error) {
       const tookMillis = clock.monotonicMillis() - start;
       report({ kind: 'call-failed', call: 'GetPreferredAllocation', message: messageOf(error), tookMillis });
-      return completedPreference(question, []);
+      return plainPreference(question);
     }
   }
 
@@ -163,7 +174,6 @@ class DeviceCalls {
       controller.abort();
     });
     const what = `${name} of ${describeIds(ids)} of ${resourceName}`;
-    const waitsFor = 'the handler, which named nothing';
     const served = (response: Response): void => {
       report({ kind: 'call-served', call: name, ids: ids.length, tookMillis: clock.monotonicMillis() - start });
       answer(null, response);
@@ -173,8 +183,17 @@ class DeviceCalls {
       report({ kind: 'call-failed', call: name, message, tookMillis: clock.monotonicMillis() - start });
       answer({ code: codeOf(error), details: message.slice(0, MAX_ERROR_TEXT) });
     };
-    void withDeadline({ clock, limitMillis, what, waitsFor, controller }, run).then(served, failed);
+    void withDeadline({ clock, limitMillis, what, waitsFor: UNNAMED, controller }, run).then(served, failed);
   }
+}
+
+function questionOf(request: ContainerPreferredAllocationRequest): PreferredQuestion {
+  const { available_deviceIDs: available, must_include_deviceIDs: mustInclude, allocation_size: size } = request;
+  return { available, mustInclude, size };
+}
+
+function plainPreference(question: PreferredQuestion): string[] {
+  return completedPreference(question, []);
 }
 
 function codeOf(error: unknown): status {

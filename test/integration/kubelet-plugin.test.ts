@@ -33,7 +33,7 @@ async function rejectionOf(admission: Promise<Admission>): Promise<string> {
 /** Real time, except that every wait of at least a second is over at once: deadlines pass without waiting for them. */
 const impatientClock: KubeletClock = {
   ...systemClock,
-  after: (millis, action) => systemClock.after(millis >= 1_500 ? 20 : millis, action),
+  after: (millis, action) => systemClock.after(millis >= 1_000 ? 20 : millis, action),
 };
 
 describe.each(['old', 'new'] as const)('with a kubelet of the %s generation, a plugin', (generation) => {
@@ -267,6 +267,24 @@ describe('a handler that takes too long', () => {
       ),
     );
     expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+  });
+
+  it('in GetPreferredAllocation is cut off, aborted and answered with any ids', async () => {
+    const signals: AbortSignal[] = [];
+    const kubelet = await bench.kubelet();
+    const prefer = (_question: unknown, call: { signal: AbortSignal; waitingFor: (what: string) => void }) => {
+      signals.push(call.signal);
+      call.waitingFor('the pod to be seen on this node');
+      return new Promise<never>(() => undefined);
+    };
+    bench.plugin({ handlers: { prefer }, clock: impatientClock }).setDevices(slices(8));
+    await kubelet.waitFor(() => kubelet.allocatable(MEMORY) === 8, 'the list');
+    await kubelet.run(pod('1', 3));
+    expect(kubelet.idsOf('1', 'c1', MEMORY)).toHaveLength(3);
+    expect(signals.map(({ aborted }) => aborted)).toEqual([true]);
+    expect(bench.eventsOf('call-failed')[0]?.message).toMatch(
+      /GetPreferredAllocation of 3 devices .* did not finish within 1000 ms; it waited for the pod to be seen/,
+    );
   });
 
   it('does not hold up other calls', async () => {
