@@ -85,6 +85,7 @@ function gpuRequest(
     affinities: NO_AFFINITY,
     policy: undefined,
     host: { cpuMilli, memoryMiB },
+    isolation: 'none',
     hasSoftPreferences: false,
   };
 }

@@ -1,7 +1,8 @@
 // What the pods on this node may hold: each container's GPUs and amounts, read from the pod's spec and allocation.
 // Pure. Whatever contradicts itself is a refusal with a sentence for the pod's events, never a guess.
 
-import type { Gpu, Inventory, PodRecord } from '../../extender/core/model.ts';
+import { isolationRank, type Gpu, type Inventory, type PodRecord } from '../../extender/core/model.ts';
+import { POD_ANNOTATIONS } from '../../extender/core/resources.ts';
 
 /** One container's right to GPUs of this node. */
 export interface ContainerClaim {
@@ -52,6 +53,20 @@ export function claimOf(pod: PodRecord, container: string, inventory: Inventory)
     kind: 'claim',
     claim: { pod, container, gpus, slicesPerGpu, corePerGpu, sliceIds: slicesPerGpu * request.gpuCount },
   };
+}
+
+/** `claimOf` for a container that is about to start: this node must also offer the isolation that its pod requires. */
+export function startingClaim(pod: PodRecord, container: string, inventory: Inventory): ClaimReading {
+  const reading = claimOf(pod, container, inventory);
+  const why = lackingIsolation(pod, inventory);
+  return reading.kind === 'claim' && why !== undefined ? refused(why) : reading;
+}
+
+/** Why the pod may not start here for want of isolation; undefined where it may. */
+export function lackingIsolation({ namespace, name, demand }: PodRecord, { isolation }: Inventory): string | undefined {
+  if (demand.kind !== 'request' || isolationRank(isolation) >= isolationRank(demand.request.isolation))
+    return undefined;
+  return `pod ${namespace}/${name} requires isolation ${demand.request.isolation} (${POD_ANNOTATIONS.isolation}), and this node offers ${isolation}; set isolation: ${demand.request.isolation} for its agent, or delete the pod so that it is placed elsewhere`;
 }
 
 /** Every honourable claim of a pod's containers, in the order in which the kubelet admits them. */

@@ -6,7 +6,7 @@
 import type { Inventory, PodRecord } from '../../extender/core/model.ts';
 import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from '../ports.ts';
 import { cdiSpec, deviceKey } from './cdi-spec.ts';
-import { claimOf, claimsOf, describeClaim, sameGpus, type ContainerClaim } from './claims.ts';
+import { claimsOf, describeClaim, lackingIsolation, sameGpus, startingClaim, type ContainerClaim } from './claims.ts';
 import { containerEnvironment, type Environment, type EnvSettings } from './container-env.ts';
 import type { NodeJudge } from './judge.ts';
 import { BindingRefused } from './late-binding.ts';
@@ -69,6 +69,9 @@ export class EnvBinding {
       const who = waiting.slice(0, 4).map(describeClaim).join('; ');
       throw new BindingRefused(`cannot tell whose ${ids.length} slices these are; waiting: ${who}`);
     }
+    // Refused here and not only before the start: the answer stays, and isolation may be switched on in between.
+    const lacking = lackingIsolation(claim.pod, this.#deps.inventory());
+    if (lacking !== undefined) throw new BindingRefused(lacking);
     this.#answered.set(keyOf(ids), claim);
     return containerEnvironment(claim, this.#deps.settings());
   }
@@ -86,7 +89,7 @@ export class EnvBinding {
         throw new BindingRefused('the kubelet does not say whose these slices are');
       pod = owner.kind === 'uid' ? this.#deps.pods.byUid(owner.podUid) : await this.#byName(owner.namespace, owner.pod);
       if (pod === undefined) throw new BindingRefused('the pod that holds these slices is not known here');
-      const reading = claimOf(pod, owner.container, this.#deps.inventory());
+      const reading = startingClaim(pod, owner.container, this.#deps.inventory());
       if (reading.kind === 'refused') throw new BindingRefused(reading.why);
       this.#verify(ids, reading.claim);
       const ruling = this.#deps.judge.grant(reading.claim);

@@ -6,7 +6,7 @@
 import type { Gpu, Inventory, PodRecord } from '../../extender/core/model.ts';
 import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from '../ports.ts';
 import { cdiAnnotation, cdiSpec, deviceKey, specPodUid, type CdiMount } from './cdi-spec.ts';
-import { claimOf, type ContainerClaim } from './claims.ts';
+import { startingClaim, type ContainerClaim } from './claims.ts';
 import { containerEnvironment, type EnvSettings } from './container-env.ts';
 import type { NodeJudge } from './judge.ts';
 import { findOwner, type Owner } from './owner.ts';
@@ -101,7 +101,7 @@ export class LateBinding {
   }
 
   #claim(pod: PodRecord, container: string, ids: readonly string[]): ContainerClaim {
-    const reading = claimOf(pod, container, this.#deps.inventory());
+    const reading = startingClaim(pod, container, this.#deps.inventory());
     if (reading.kind === 'refused') throw new BindingRefused(reading.why);
     if (reading.claim.sliceIds !== ids.length) {
       throw new BindingRefused(

@@ -2,7 +2,7 @@
 // differences, so it cannot leak, underflow or depend on the order of events. Called by the ledger only.
 
 import type { GpuKey, Resident } from './resident.ts';
-import type { NodeRecord, PodRequest } from './model.ts';
+import { isolationRank, type NodeRecord, type PodRequest } from './model.ts';
 import { NODE_CLOSED, NODE_OPEN, NODE_WITHOUT_GPUS, type ClusterState } from './state.ts';
 
 const CORE_PERCENT = 100;
@@ -45,6 +45,7 @@ export function writeInventory(
     state.gpuUuid[at] = gpu.uuid;
     state.gpuIndex[at] = gpu.index;
   });
+  state.nodeIsolation[index] = isolationRank(node.gpus.kind === 'inventory' ? node.gpus.inventory.isolation : 'none');
   const links = node.gpus.kind === 'inventory' ? node.gpus.inventory.links : [];
   state.links[index] = links.length > 0 ? Int32Array.from(links.flat()) : undefined;
 }

@@ -54,6 +54,7 @@ function columns(state: ClusterState, nodeName: string): Map<string, number> {
   const index = state.indexOf(nodeName) ?? -1;
   const found = new Map<string, number>([
     ['- kind', state.nodeKind[index] ?? -1],
+    ['- isolation', state.nodeIsolation[index] ?? -1],
     ['- cpuFreeMilli', state.cpuFreeMilli[index] ?? -1],
     ['- memoryFreeMiB', state.memoryFreeMiB[index] ?? -1],
   ]);

@@ -3,6 +3,7 @@
 
 import type { Engine } from './engine.ts';
 import { fit, FitScratch } from './fit.ts';
+import { ISOLATION_LEVELS, type IsolationLevel } from './model.ts';
 import { isBetter } from './ranking.ts';
 import { FITS, isResolvable, REASON_COUNT, reasonName, reasonText, type ReasonName } from './reasons.ts';
 import type { Shape } from './shape.ts';
@@ -24,6 +25,7 @@ export interface NodeExplanation {
   readonly reason: ReasonName;
   readonly text: string;
   readonly preemptionCanHelp: boolean;
+  readonly isolation: IsolationLevel;
   readonly gpus: readonly GpuExplanation[];
   /** Only where the node fits. */
   readonly score?: number;
@@ -38,6 +40,7 @@ export interface Explanation {
     readonly slicesPerGpu: number;
     readonly corePerGpu: number;
     readonly class: string;
+    readonly isolation: IsolationLevel;
   };
   readonly summary: string;
   /** Nodes that fit, best first, then the others by name. */
@@ -64,10 +67,10 @@ export function explain(engine: Engine, shape: Shape, nodeNames?: readonly strin
     nodesByReason[reason] = (nodesByReason[reason] ?? 0) + 1;
   }
   const scratch = new FitScratch();
-  const { gpuCount, slicesPerGpu, corePerGpu } = shape.request;
+  const { gpuCount, slicesPerGpu, corePerGpu, isolation } = shape.request;
   return {
     policy: shape.policy,
-    asks: { gpuCount, slicesPerGpu, corePerGpu, class: shape.request.class },
+    asks: { gpuCount, slicesPerGpu, corePerGpu, class: shape.request.class, isolation },
     summary: summarize(nodesByReason, shape),
     nodes: indices.map((node) => explainNode(engine, shape, node, scratch)),
   };
@@ -111,6 +114,7 @@ function explainNode(engine: Engine, shape: Shape, node: number, scratch: FitScr
     reason: reasonName(reason),
     text: why === '' ? reasonText(reason, shape.request) : `${reasonText(reason, shape.request)} (${why})`,
     preemptionCanHelp: reason !== FITS && isResolvable(reason),
+    isolation: ISOLATION_LEVELS[state.nodeIsolation[node] ?? 0] ?? 'none',
     gpus,
   };
   const placing = engine.place(shape, node);
@@ -126,7 +130,7 @@ function explainNode(engine: Engine, shape: Shape, node: number, scratch: FitScr
 /** The explanation as a table for a terminal. */
 export function renderExplanation({ policy, asks, summary, nodes }: Explanation): string {
   const lines = [
-    `asks ${asks.gpuCount} x ${asks.slicesPerGpu} slices${asks.corePerGpu > 0 ? ` and ${asks.corePerGpu}% compute` : ''}, class ${asks.class}, policy ${policy}`,
+    `asks ${asks.gpuCount} x ${asks.slicesPerGpu} slices${asks.corePerGpu > 0 ? ` and ${asks.corePerGpu}% compute` : ''}, class ${asks.class}${asks.isolation === 'none' ? '' : `, isolation ${asks.isolation}`}, policy ${policy}`,
     summary,
     '',
   ];

@@ -42,6 +42,7 @@ export function fit(ledger: Ledger, rules: FitRules, node: number, shape: Shape,
   const count = state.gpuCount[node] ?? 0;
   if (kind === NODE_WITHOUT_GPUS || count === 0) return REASON.notAGpuNode;
   if (count < request.gpuCount) return REASON.tooFewGpus;
+  if ((state.nodeIsolation[node] ?? 0) < shape.isolationRank) return REASON.isolation;
   scratch.failures.fill(0);
   for (let position = 0; position < count; position++) {
     const reason = gpuReason(ledger, rules.limits, node, position, shape, scratch);

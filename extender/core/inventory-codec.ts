@@ -1,7 +1,8 @@
 // The node's inventory annotation, version 1: written by the node agent, read by the extender. One codec for both.
 // Input is hostile until parsed: size, counts, ranges and grammar are checked, and an unknown version closes the node.
 
-import type { Gpu, Inventory, NodeGpus } from './model.ts';
+import type { Gpu, Inventory, IsolationLevel, NodeGpus } from './model.ts';
+import { ISOLATION_LEVELS } from './model.ts';
 
 export const INVENTORY_VERSION = 1;
 export const MAX_INVENTORY_CHARACTERS: number = 64 * 1024;
@@ -48,13 +49,17 @@ function parse(text: string): Inventory {
   const gpus = list(raw['gpus'], 'gpus', MAX_GPUS_PER_NODE).map(parseGpu);
   if (new Set(gpus.map(({ uuid }) => uuid)).size < gpus.length) throw new Malformed('names a GPU twice');
   const isolation = raw['isolation'] ?? 'none';
-  if (isolation !== 'none' && isolation !== 'mps') throw new Malformed('has an unknown isolation level');
+  if (!isIsolationLevel(isolation)) throw new Malformed('has an unknown isolation level');
   return {
     unitMiB: whole(raw['unitMiB'], 'unitMiB', 1, 1024 * 1024),
     isolation,
     gpus,
     links: parseLinks(raw['links'], gpus.length),
   };
+}
+
+function isIsolationLevel(value: unknown): value is IsolationLevel {
+  return ISOLATION_LEVELS.some((level) => level === value);
 }
 
 function parseGpu(value: unknown, position: number): Gpu {

@@ -10,7 +10,14 @@ export const POLICY_NAMES = ['fragmentation', 'binpack', 'spread', 'topology'] a
 export type PolicyName = (typeof POLICY_NAMES)[number];
 
 export type GpuHealth = 'healthy' | 'unhealthy';
-export type IsolationLevel = 'none' | 'mps';
+/** What keeps the pods of a GPU within their shares, weakest first: nothing, or limits that the MPS daemon enforces. */
+export const ISOLATION_LEVELS = ['none', 'mps'] as const;
+export type IsolationLevel = (typeof ISOLATION_LEVELS)[number];
+
+/** Position of a level in `ISOLATION_LEVELS`: a node serves requests of its own rank and below. */
+export function isolationRank(level: IsolationLevel): number {
+  return ISOLATION_LEVELS.indexOf(level);
+}
 
 /** One physical GPU as its node reports it. `slices` is its memory in units of the node's `unitMiB`. */
 export interface Gpu {
@@ -88,6 +95,8 @@ export interface PodRequest {
   readonly affinities: Affinities;
   /** The pod's own choice of policy; undefined = the extender's default. */
   readonly policy: PolicyName | undefined;
+  /** The least isolation that the node must offer. */
+  readonly isolation: IsolationLevel;
   readonly host: HostResources;
   /** The pod has soft in-tree preferences that need to see every feasible node. */
   readonly hasSoftPreferences: boolean;
@@ -128,6 +137,8 @@ export interface PodRecord {
   readonly name: string;
   /** Empty while unbound. */
   readonly nodeName: string;
+  /** When the object was created, in seconds of Unix time; 0 or absent where that is not known. */
+  readonly createdSeconds?: number;
   readonly terminal: boolean;
   readonly deleting: boolean;
   readonly labels: StringMap;

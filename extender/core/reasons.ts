@@ -2,6 +2,7 @@
 // The order of codes is the order in which the rules are applied; the first that leaves too few GPUs is the reason.
 
 import type { PodRequest } from './model.ts';
+import { POD_ANNOTATIONS } from './resources.ts';
 
 export const FITS = 0;
 
@@ -13,6 +14,7 @@ export type ReasonName =
   | 'NodeClosed'
   | 'HostResources'
   | 'TooFewGpus'
+  | 'Isolation'
   | 'GpuModel'
   | 'GpuUuid'
   | 'GpuUnhealthy'
@@ -50,6 +52,12 @@ const RULES: readonly Rule[] = [
   { name: 'NodeClosed', resolvable: false, text: () => 'node closed: its GPU inventory needs attention' },
   { name: 'HostResources', resolvable: true, text: () => 'insufficient CPU or memory' },
   { name: 'TooFewGpus', resolvable: false, text: ({ gpuCount }) => `fewer than ${gpuCount} GPUs` },
+  {
+    name: 'Isolation',
+    resolvable: false,
+    text: ({ isolation }) =>
+      `node without isolation ${isolation}: set isolation: ${isolation} for its agent, or drop ${POD_ANNOTATIONS.isolation}`,
+  },
   { name: 'GpuModel', resolvable: false, text: gpusThat('is', 'are', () => 'of an admitted model') },
   { name: 'GpuUuid', resolvable: false, text: gpusThat('is', 'are', () => 'among the named UUIDs') },
   { name: 'GpuUnhealthy', resolvable: false, text: gpusThat('is', 'are', () => 'healthy') },
@@ -88,16 +96,17 @@ export const REASON = {
   nodeClosed: 3,
   hostResources: 4,
   tooFewGpus: 5,
-  gpuModel: 6,
-  gpuUuid: 7,
-  gpuUnhealthy: 8,
-  gpuTooSmall: 9,
-  gpuAffinity: 10,
-  gpuMemory: 11,
-  gpuCore: 12,
-  gpuTenants: 13,
-  coLocation: 14,
-  gpuAntiAffinity: 15,
+  isolation: 6,
+  gpuModel: 7,
+  gpuUuid: 8,
+  gpuUnhealthy: 9,
+  gpuTooSmall: 10,
+  gpuAffinity: 11,
+  gpuMemory: 12,
+  gpuCore: 13,
+  gpuTenants: 14,
+  coLocation: 15,
+  gpuAntiAffinity: 16,
 } as const;
 
 export const REASON_COUNT: number = RULES.length;

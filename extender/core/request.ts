@@ -3,8 +3,8 @@
 
 import { isGangMember, workloadClass } from './class.ts';
 import { ownValue, type ContainerManifest, type PodManifest, type StringMap } from './manifest.ts';
-import type { Affinities, ContainerDemand, GpuDemand, HostResources, ModelConstraint, PolicyName } from './model.ts';
-import { POLICY_NAMES } from './model.ts';
+import type { Affinities, ContainerDemand, GpuDemand, HostResources, ModelConstraint } from './model.ts';
+import { ISOLATION_LEVELS, POLICY_NAMES } from './model.ts';
 import { cpuMilli, memoryMiB, parseCount } from './quantity.ts';
 import { ALLOCATION_ANNOTATION, KEY_PREFIX, POD_ANNOTATIONS, POD_LABELS, type Profile } from './resources.ts';
 import { parseAffinityTerm, type AffinityTerm } from './selector.ts';
@@ -140,7 +140,8 @@ function buildRequest(
     models: modelsOf(annotations),
     uuids: listOf(annotations, POD_ANNOTATIONS.gpuUuid, ','),
     affinities: affinitiesOf(annotations, pod.metadata?.namespace ?? 'default'),
-    policy: policyOf(annotations),
+    policy: choiceOf(annotations, POD_ANNOTATIONS.placement, POLICY_NAMES),
+    isolation: choiceOf(annotations, POD_ANNOTATIONS.isolation, ISOLATION_LEVELS) ?? 'none',
     host: hostRequest(pod),
     hasSoftPreferences: hasSoftPreferences(pod),
   };
@@ -241,16 +242,14 @@ function affinitiesOf(annotations: StringMap, ownNamespace: string): Affinities 
   };
 }
 
-function policyOf(annotations: StringMap): PolicyName | undefined {
-  const text = ownValue(annotations, POD_ANNOTATIONS.placement);
+function choiceOf<T extends string>(annotations: StringMap, key: string, choices: readonly T[]): T | undefined {
+  const text = ownValue(annotations, key);
   if (text === undefined) return undefined;
-  const policy = POLICY_NAMES.find((name) => name === text);
-  if (policy === undefined) {
-    throw new Refusal(
-      `annotation ${POD_ANNOTATIONS.placement} is "${text.slice(0, 60)}"; write ${POLICY_NAMES.join(', ')}`,
-    );
+  const choice = choices.find((name) => name === text);
+  if (choice === undefined) {
+    throw new Refusal(`annotation ${key} is "${text.slice(0, 60)}"; write ${choices.join(', ')}`);
   }
-  return policy;
+  return choice;
 }
 
 /**

@@ -17,6 +17,7 @@ export const POD_ANNOTATIONS = {
   preferredAntiAffinity: 'gpuloom.io/gpu-preferred-anti-affinity',
   affinityNamespaces: 'gpuloom.io/gpu-affinity-namespaces',
   placement: 'gpuloom.io/placement',
+  isolation: 'gpuloom.io/isolation',
 } as const;
 
 /** Written by the extender in the Binding, never by users. */

@@ -3,7 +3,7 @@
 
 import type { Ledger } from './ledger.ts';
 import type { StringMap } from './manifest.ts';
-import type { PodRequest } from './model.ts';
+import { isolationRank, type PodRequest } from './model.ts';
 import { termMatches } from './selector.ts';
 
 export interface Shape {
@@ -11,6 +11,8 @@ export interface Shape {
   readonly request: PodRequest;
   readonly policy: string;
   readonly constraintId: number;
+  /** Least rank of a node's isolation. */
+  readonly isolationRank: number;
   /** Ids of anti-affinity terms of live pods that select this pod. */
   readonly repelledBy: readonly string[];
   /** Nothing matches the pod's own required affinity yet and the pod matches it itself: it may start the group. */
@@ -50,6 +52,7 @@ export function shapeOf(
     request.class,
     request.gang,
     constraintId,
+    request.isolation,
     policy,
     startsGroup,
     request.uuids.join('|'),
@@ -57,5 +60,14 @@ export function shapeOf(
     repelledBy.join('&'),
   ].join(';');
   const readsPods = repelledBy.length > 0 || hasAffinity(request);
-  return { key, request, policy, constraintId, repelledBy, startsGroup, readsPods };
+  return {
+    key,
+    request,
+    policy,
+    constraintId,
+    isolationRank: isolationRank(request.isolation),
+    repelledBy,
+    startsGroup,
+    readsPods,
+  };
 }

@@ -22,6 +22,8 @@ export class ClusterState {
   /** Why a node is closed; empty while open. */
   readonly closedWhy: string[] = [];
   nodeKind: Uint8Array = new Uint8Array(64);
+  /** Rank of the isolation that each node offers. */
+  nodeIsolation: Uint8Array = new Uint8Array(64);
   cpuFreeMilli: Float64Array = new Float64Array(64);
   memoryFreeMiB: Float64Array = new Float64Array(64);
   gpuStart: Int32Array = new Int32Array(64);
@@ -140,6 +142,7 @@ export class ClusterState {
     if (needed <= this.nodeKind.length) return;
     const length = Math.max(needed, this.nodeKind.length * 2);
     this.nodeKind = widen(this.nodeKind, new Uint8Array(length));
+    this.nodeIsolation = widen(this.nodeIsolation, new Uint8Array(length));
     this.cpuFreeMilli = widen(this.cpuFreeMilli, new Float64Array(length));
     this.memoryFreeMiB = widen(this.memoryFreeMiB, new Float64Array(length));
     this.gpuStart = widen(this.gpuStart, new Int32Array(length));

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { drift } from '../../extender/core/drift.ts';
 import type { Ledger } from '../../extender/core/ledger.ts';
-import type { PodRecord } from '../../extender/core/model.ts';
-import { POLICY_NAMES } from '../../extender/core/model.ts';
+import type { IsolationLevel, PodRecord } from '../../extender/core/model.ts';
+import { ISOLATION_LEVELS, POLICY_NAMES } from '../../extender/core/model.ts';
 import { FITS } from '../../extender/core/reasons.ts';
 import { restoreSnapshot, takeSnapshot, type Snapshot } from '../../extender/core/snapshot.ts';
 import { node, pod, type GpuSketch, type PodSketch } from '../support/builders.ts';
@@ -19,7 +19,12 @@ type Step =
   | { readonly do: 'finish'; readonly choice: number }
   | { readonly do: 'watch'; readonly choice: number }
   | { readonly do: 'repeat'; readonly choice: number }
-  | { readonly do: 'node'; readonly name: string; readonly gpus: readonly GpuSketch[] }
+  | {
+      readonly do: 'node';
+      readonly name: string;
+      readonly gpus: readonly GpuSketch[];
+      readonly isolation: IsolationLevel;
+    }
   | { readonly do: 'lose node'; readonly name: string };
 
 const nodeName = fc.constantFrom('a', 'b', 'c', 'd');
@@ -40,8 +45,9 @@ const podSketch: fc.Arbitrary<PodSketch> = fc
     keepOff: fc.option(app, { nil: undefined }),
     near: fc.option(app, { nil: undefined }),
     model: fc.constantFrom(undefined, 'T4', '!T4'),
+    isolation: fc.constantFrom(undefined, undefined, ...ISOLATION_LEVELS),
   })
-  .map(({ count, slices, core, class: className, app: label, policy, keepOff, near, model }) => ({
+  .map(({ count, slices, core, class: className, app: label, policy, keepOff, near, model, isolation }) => ({
     name: '',
     count,
     slices: slices * count,
@@ -53,6 +59,7 @@ const podSketch: fc.Arbitrary<PodSketch> = fc
       ...(keepOff === undefined ? {} : { 'gpuloom.io/gpu-anti-affinity': `app=${keepOff}` }),
       ...(near === undefined ? {} : { 'gpuloom.io/gpu-affinity': `app=${near}` }),
       ...(model === undefined ? {} : { 'gpuloom.io/gpu-model': model }),
+      ...(isolation === undefined ? {} : { 'gpuloom.io/isolation': isolation }),
     },
   }));
 const choice = fc.nat({ max: 1000 });
@@ -75,6 +82,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       do: fc.constant('node' as const),
       name: nodeName,
       gpus: fc.array(gpu, { minLength: 1, maxLength: 4 }),
+      isolation: fc.constantFrom(...ISOLATION_LEVELS),
     }),
   },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('lose node' as const), name: nodeName }) },
@@ -84,7 +92,7 @@ const history = fc.array(step, { minLength: 1, maxLength: 60 });
 function start(): Bench {
   const gpus = [{ slices: 16 }, { slices: 24, model: 'T4' }, { slices: 16 }];
   return new Bench(
-    ['a', 'b', 'c'].map((name) => ({ name, gpus })),
+    ['a', 'b', 'c'].map((name) => ({ name, gpus, isolation: name === 'a' ? ('mps' as const) : ('none' as const) })),
     { mixWindow: 16 },
   );
 }
@@ -120,7 +128,7 @@ function run(bench: Bench, each: Step, serial: number): string {
       return 'set aside';
     }
     case 'node':
-      ledger.upsertNode(node({ name: each.name, gpus: each.gpus }));
+      ledger.upsertNode(node({ name: each.name, gpus: each.gpus, isolation: each.isolation }));
       return `node ${each.name}`;
     case 'lose node':
       ledger.removeNode(each.name);
@@ -169,7 +177,31 @@ function overCapacity(ledger: Ledger): string[] {
   return wrong;
 }
 
+/** Whether a pod that requires MPS fits only nodes whose own inventory says so. */
+function offersWhatIsRequired(bench: Bench, sketch: PodSketch): boolean {
+  const { ledger } = bench.engine;
+  const requires = sketch.annotations?.['gpuloom.io/isolation'] === 'mps';
+  const { reasons } = bench.engine.verdicts(bench.shape(pod({ ...sketch, name: 'probe' })));
+  return [...ledger.nodes()].every(({ name, gpus }) => {
+    const offers = gpus.kind === 'inventory' && gpus.inventory.isolation === 'mps';
+    return !requires || offers || reasons[bench.indexOf(name)] !== FITS;
+  });
+}
+
 describe('whatever happens to the cluster', () => {
+  it('a pod that requires isolation fits no node that offers less at that moment', () => {
+    fc.assert(
+      fc.property(history, fc.array(podSketch, { minLength: 2, maxLength: 4 }), (steps, probes) => {
+        const bench = start();
+        steps.forEach((each, serial) => {
+          run(bench, each, serial);
+          for (const probe of probes) expect(offersWhatIsRequired(bench, probe)).toBe(true);
+        });
+      }),
+      { numRuns: 100, seed: 21 },
+    );
+  });
+
   it('no GPU of an open node is granted beyond its capacity, and the books equal their rebuild', () => {
     fc.assert(
       fc.property(history, (steps) => {

@@ -2,7 +2,7 @@
 
 import { encodeInventory } from '../../extender/core/inventory-codec.ts';
 import type { NodeManifest, PodManifest } from '../../extender/core/manifest.ts';
-import type { Gpu, NodeRecord, PodRecord } from '../../extender/core/model.ts';
+import type { Gpu, IsolationLevel, NodeRecord, PodRecord } from '../../extender/core/model.ts';
 import { nodeRecord, podRecord } from '../../extender/core/records.ts';
 import { INVENTORY_ANNOTATION, PROFILES, type Profile } from '../../extender/core/resources.ts';
 
@@ -20,6 +20,7 @@ export interface NodeSketch {
   readonly cpu?: string;
   readonly memory?: string;
   readonly uid?: string;
+  readonly isolation?: IsolationLevel;
   readonly links?: readonly (readonly number[])[];
 }
 
@@ -27,10 +28,18 @@ export function gpusOf(count: number, slices: number, model = 'A100'): GpuSketch
   return Array.from({ length: count }, () => ({ slices, model }));
 }
 
-export function nodeManifest({ name, gpus, cpu = '64', memory = '256Gi', uid, links = [] }: NodeSketch): NodeManifest {
+export function nodeManifest({
+  name,
+  gpus,
+  cpu = '64',
+  memory = '256Gi',
+  uid,
+  links = [],
+  isolation = 'none',
+}: NodeSketch): NodeManifest {
   const inventory = {
     unitMiB: 1024,
-    isolation: 'none' as const,
+    isolation,
     links,
     gpus: gpus.map(({ slices, model = 'A100', health = 'healthy', numa = -1, uuid }, index) => ({
       uuid: uuid ?? `GPU-${name}-${index}`,

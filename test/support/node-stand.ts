@@ -6,7 +6,7 @@ import { NodeJudge } from '../../device-plugin/binding/judge.ts';
 import { LateBinding } from '../../device-plugin/binding/late-binding.ts';
 import type { KubeletWitness, NodePods, SpecStore } from '../../device-plugin/ports.ts';
 import { encodeAllocation } from '../../extender/core/allocation-codec.ts';
-import type { Inventory, PodRecord } from '../../extender/core/model.ts';
+import type { Inventory, IsolationLevel, PodRecord } from '../../extender/core/model.ts';
 import { ALLOCATION_ANNOTATION } from '../../extender/core/resources.ts';
 import { node, pod, type GpuSketch, type PodSketch } from './builders.ts';
 
@@ -58,6 +58,12 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
       specs: this,
       gpuOfId: (id) => (id.includes('::') ? id.split('::')[0] : undefined),
     });
+  }
+
+  /** The agent was started again with another level of isolation. */
+  offer(isolation: IsolationLevel): void {
+    this.inventory = { ...this.inventory, isolation };
+    this.judge.setInventory(this.inventory);
   }
 
   show(record: PodRecord): void {

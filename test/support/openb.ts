@@ -84,6 +84,7 @@ function openbRequest([, cpu, memory, gpus, milli, spec]: readonly string[]): Po
     affinities: none,
     policy: undefined,
     host: { cpuMilli: Number(cpu), memoryMiB: Number(memory) },
+    isolation: 'none',
     hasSoftPreferences: false,
   };
 }

@@ -130,6 +130,20 @@ describe('late binding', () => {
     await stand.late.preStart(ids(0, 10, 10));
   });
 
+  it('refuses a pod that requires isolation this node does not offer, until the node offers it', async () => {
+    const stand = new NodeStand(gpusOf(1, 16));
+    const record = allocatedPod({ name: 'p', slices: 4, annotations: { 'gpuloom.io/isolation': 'mps' } }, [0]);
+    stand.show(record);
+    stand.admit(record, 'main', ids(0, 4));
+    await expect(stand.late.preStart(ids(0, 4))).rejects.toThrow(
+      /requires isolation mps .* offers none; set isolation: mps for its agent/,
+    );
+    expect(stand.judge.isGranted(record.uid)).toBe(false);
+    stand.offer('mps');
+    await stand.late.preStart(ids(0, 4));
+    expect(stand.judge.isGranted(record.uid)).toBe(true);
+  });
+
   it('gives a restarted container the same GPU, and refuses when its allocation was changed meanwhile', async () => {
     const stand = new NodeStand(gpusOf(2, 16));
     const record = allocatedPod({ name: 'p', slices: 4 }, [1]);
@@ -219,6 +233,18 @@ describe('binding by environment', () => {
     const mixed = [...ids(0, 2), ...ids(1, 2)];
     expect(() => stand.env.allocate(mixed)).toThrow(/cannot tell whose 4 slices.*default\/a .*default\/b/);
     expect(() => stand.env.allocate(ids(0, 3))).toThrow(/no pod on this node with an allocation waits for 3 slices/);
+  });
+
+  it('answers no pod that requires isolation this node does not offer, and starts none when it no longer does', async () => {
+    const stand = new NodeStand(gpusOf(1, 16));
+    const record = allocatedPod({ name: 'p', slices: 4, annotations: { 'gpuloom.io/isolation': 'mps' } }, [0]);
+    stand.show(record);
+    expect(() => stand.env.allocate(ids(0, 4))).toThrow(/requires isolation mps/);
+    stand.offer('mps');
+    stand.env.allocate(ids(0, 4));
+    stand.admit(record, 'main', ids(0, 4));
+    stand.offer('none');
+    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/this node offers none/);
   });
 
   it('refuses to start a container that was admitted with the answer meant for another, naming both', async () => {

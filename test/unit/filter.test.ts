@@ -47,6 +47,9 @@ describe('filter', () => {
     const model = { annotations: { 'gpuloom.io/gpu-model': 'H100' } };
     const wrong = cluster.app.filter({ Pod: asks({ name: 'p', ...model }), NodeNames: ['full'] });
     expect(wrong.FailedAndUnresolvableNodes).toEqual({ full: 'no GPU is of an admitted model' });
+    const isolated = { annotations: { 'gpuloom.io/isolation': 'mps' } };
+    const open = cluster.app.filter({ Pod: asks({ name: 'p', ...isolated }), NodeNames: ['full'] });
+    expect(open.FailedAndUnresolvableNodes['full']).toMatch(/^node without isolation mps: set isolation: mps/);
   });
 
   it('hands back the best K nodes in the order of the ranking when more are feasible', async () => {

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { explain, renderExplanation } from '../../extender/core/explain.ts';
+import { nodeRecord } from '../../extender/core/records.ts';
 import type { PodSketch } from '../support/builders.ts';
-import { gpusOf } from '../support/builders.ts';
+import { gpusOf, node, pod } from '../support/builders.ts';
 import { Bench } from '../support/engine.ts';
 
 describe('whether a node can host a pod', () => {
@@ -59,6 +61,55 @@ describe('whether a node can host a pod', () => {
     const bench = new Bench([{ name: 'n', gpus: gpusOf(1, 64) }]);
     for (let each = 0; each < 16; each++) bench.place({ name: `p${each}` }, 'n');
     expect(bench.reason({ name: 'one more' }, 'n')).toBe('GpuTenants');
+  });
+});
+
+describe('isolation that a pod requires', () => {
+  const nodes = [
+    { name: 'plain', gpus: gpusOf(1, 16) },
+    { name: 'limited', gpus: gpusOf(1, 16), isolation: 'mps' as const },
+  ];
+  const requires = (level: string): PodSketch => ({ name: level, annotations: { 'gpuloom.io/isolation': level } });
+
+  it.each<[string, PodSketch, string, string]>([
+    ['requires nothing', { name: 'p' }, 'Fits', 'Fits'],
+    ['requires none in so many words', requires('none'), 'Fits', 'Fits'],
+    ['requires MPS', requires('mps'), 'Isolation', 'Fits'],
+  ])('leaves a pod that %s only nodes that offer it', (_, sketch, plain, limited) => {
+    const bench = new Bench(nodes);
+    expect([bench.reason(sketch, 'plain'), bench.reason(sketch, 'limited')]).toEqual([plain, limited]);
+  });
+
+  it('follows a node that begins to offer it and ceases to', () => {
+    const bench = new Bench(nodes);
+    const said = (['mps', 'none'] as const).map((isolation) => {
+      bench.engine.ledger.upsertNode(node({ name: 'plain', gpus: gpusOf(1, 16), isolation }));
+      return bench.reason(requires('mps'), 'plain');
+    });
+    expect(said).toEqual(['Fits', 'Isolation']);
+  });
+
+  it('is none on a node that only gpushare describes', () => {
+    const bench = new Bench(nodes);
+    const gpushare = { 'aliyun.com/gpu-mem': '16', 'aliyun.com/gpu-count': '1' };
+    const record = nodeRecord({ metadata: { name: 'old' }, status: { capacity: gpushare } });
+    if (record !== undefined) bench.engine.ledger.upsertNode(record);
+    expect([bench.reason({ name: 'p' }, 'old'), bench.reason(requires('mps'), 'old')]).toEqual(['Fits', 'Isolation']);
+  });
+
+  it('is explained with what the pod requires, what each node offers and how to mend it', () => {
+    const bench = new Bench(nodes);
+    const explanation = explain(bench.engine, bench.shape(pod(requires('mps'))));
+    expect(explanation.asks.isolation).toBe('mps');
+    expect(explanation.nodes.map(({ node: name, isolation, reason }) => [name, isolation, reason])).toEqual([
+      ['limited', 'mps', 'Fits'],
+      ['plain', 'none', 'Isolation'],
+    ]);
+    expect(explanation.nodes[1]).toMatchObject({
+      text: 'node without isolation mps: set isolation: mps for its agent, or drop gpuloom.io/isolation',
+      preemptionCanHelp: false,
+    });
+    expect(renderExplanation(explanation)).toMatch(/^asks 1 x 1 slices, class online, isolation mps, policy/);
   });
 });
 

@@ -100,6 +100,11 @@ describe('the GPU request of a pod', () => {
       /write fragmentation, binpack/,
     ],
     [
+      'an unknown isolation level',
+      { name: 'p', annotations: { 'gpuloom.io/isolation': 'MPS' } },
+      /gpuloom.io\/isolation is "MPS"; write none, mps/,
+    ],
+    [
       'a model both asked and excluded',
       { name: 'p', annotations: { 'gpuloom.io/gpu-model': 'T4|!T4' } },
       /both asks and excludes/,
