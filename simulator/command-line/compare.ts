@@ -6,6 +6,7 @@ import type { CompareFlags } from '../commands/flags.ts';
 import type { Terminal } from '../commands/terminal.ts';
 import { SIMULATED_POLICIES } from '../policy/selection.ts';
 
+import { addDriverOptions } from './driver.ts';
 import { countOf, policiesOf, positive, seedsOf, words } from './values.ts';
 
 const DEFAULT_LOAD = 1.3;
@@ -13,10 +14,12 @@ const COMPARE_EXAMPLES = `
 Examples:
   node simulator/main.ts compare                               every policy on a generated cluster, three seeds
   node simulator/main.ts compare --openb ../shared/traces/openb --traces default --policies fgd,bestfit
-  node simulator/main.ts compare --openb ../shared/traces/openb --check   all traces against the published results`;
+  node simulator/main.ts compare --openb ../shared/traces/openb --check   all traces against the published results
+  node simulator/main.ts compare --openb ../shared/traces/openb --traces default --policies fgd \\
+      --driver scheduler --percentage-of-nodes-to-score 0      what kube-scheduler's default sampling costs`;
 
 export function describeCompare(program: Command, terminal: Terminal, finish: (code: number) => void): void {
-  program
+  const command = program
     .command('compare')
     .description('Place workloads with several policies, traces and seeds; means beside the published results.')
     .option('--openb <folder>', 'the openb trace with its subfolder arrivals; without it workloads are generated')
@@ -32,7 +35,8 @@ export function describeCompare(program: Command, terminal: Terminal, finish: (c
     .option('--workers <number>', 'worker threads (one for each core); the results never depend on it', countOf)
     .option('--check', 'fail unless the results agree with the published ones; see the last lines of the output')
     .option('--json <file>', 'every result as JSON; - for stdout')
-    .option('--csv <file>', 'one line for each run as CSV; - for stdout')
+    .option('--csv <file>', 'one line for each run as CSV; - for stdout');
+  addDriverOptions(command)
     .addHelpText('after', COMPARE_EXAMPLES)
     .action(async (options: CompareFlags) => {
       const { compare } = await import('../commands/compare.ts');

@@ -6,6 +6,7 @@ import type { RunFlags } from '../commands/flags.ts';
 import type { Terminal } from '../commands/terminal.ts';
 import { SIMULATED_POLICIES } from '../policy/selection.ts';
 
+import { addDriverOptions } from './driver.ts';
 import { policyOf, positive, seedOf } from './values.ts';
 
 const DEFAULT_LOAD = 1.3;
@@ -14,11 +15,13 @@ const RUN_EXAMPLES = `
 Examples:
   node simulator/main.ts run                                   a generated cluster like openb, policy fgd
   node simulator/main.ts run --policy bestfit --scale 0.1 --seed 7
+  node simulator/main.ts run --policy fragmentation --driver scheduler          as deploy/scheduler configures it
+  node simulator/main.ts run --driver scheduler --ranking advisory --weight 1   with in-tree preferences
   node simulator/main.ts run --nodes openb_node_list_gpu_node.csv --pods openb_pod_list_default.csv \\
       --arrivals arrivals/default.jsonl.gz --seed 42 --policy fgd --placements out.csv --json out.json`;
 
 export function describeRun(program: Command, terminal: Terminal, finish: (code: number) => void): void {
-  program
+  const command = program
     .command('run')
     .description('Place one workload with one policy.')
     .option('--nodes <file>', 'node list, openb CSV; without it a cluster is generated')
@@ -35,7 +38,8 @@ export function describeRun(program: Command, terminal: Terminal, finish: (code:
     .option('--policy <name>', `one of ${SIMULATED_POLICIES.join(', ')}`, policyOf, 'fgd')
     .option('--placements <file>', 'a line for each arrival: index,node or empty,GPU indices joined by |')
     .option('--json <file>', 'the result with its curve as JSON; - for stdout')
-    .option('--csv <file>', 'the curve by arrived load as CSV; - for stdout')
+    .option('--csv <file>', 'the curve by arrived load as CSV; - for stdout');
+  addDriverOptions(command)
     .addHelpText('after', RUN_EXAMPLES)
     .action(async (options: RunFlags) => {
       const { run } = await import('../commands/run.ts');

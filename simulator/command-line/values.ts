@@ -12,6 +12,19 @@ export function countOf(text: string): number {
   return whole(text, 1, 256);
 }
 
+export function narrowOf(text: string): number {
+  return whole(text, 0, 10_000);
+}
+
+/** kube-scheduler refuses larger weights than this: MaxInt64 / MaxTotalScore is far above, but nobody means them. */
+export function weightOf(text: string): number {
+  return whole(text, 1, 1_000_000);
+}
+
+export function percentOf(text: string): number {
+  return whole(text, 0, 100);
+}
+
 export function positive(text: string): number {
   const value = /^\d{1,6}(\.\d{1,6})?$/.test(text) ? Number(text) : 0;
   if (value > 0 && value <= 1000) return value;

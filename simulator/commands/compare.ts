@@ -8,9 +8,12 @@ import { runTasks } from '../compare/pool.ts';
 import { compareWithPublished, comparisonTable, type Comparison } from '../compare/summary.ts';
 import type { CompareResult, CompareTask } from '../compare/task.ts';
 import { PUBLISHED_POLICIES } from '../policy/published.ts';
+import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { publishedTraces } from '../published/results.ts';
+import type { DriverSettings } from '../run/driver.ts';
 import { seedsIn } from '../trace/arrivals.ts';
 import { TraceFault } from '../trace/fault.ts';
+import { driverOf } from './driver-flags.ts';
 import type { CompareFlags } from './flags.ts';
 import { writeOutput } from './output-file.ts';
 import { ProgressLine, type Terminal } from './terminal.ts';
@@ -25,7 +28,12 @@ export async function compare(flags: CompareFlags, terminal: Terminal): Promise<
   if (flags.traces !== undefined && flags.openb === undefined) {
     throw new TraceFault('--traces: names traces of a folder; add --openb, or leave it out to generate workloads');
   }
-  const tasks = await tasksOf(flags);
+  if (flags.check === true && flags.driver !== 'direct') {
+    throw new TraceFault('--check: the published results are of the policies alone; leave --driver scheduler out');
+  }
+  const policies = policiesOf(flags);
+  const driver = driverOf(flags, policies);
+  const tasks = await tasksOf(flags, policies, driver);
   const line = new ProgressLine(terminal, 'runs');
   const workers = flags.workers ?? availableParallelism();
   const results = await runTasks(tasks, workers, (done) => line.tell(done, tasks.length));
@@ -35,35 +43,36 @@ export async function compare(flags: CompareFlags, terminal: Terminal): Promise<
   if (!isQuiet) terminal.stdout.write(`${comparisonTable(comparisons)}\n`);
   if (flags.csv !== undefined) writeOutput(flags.csv, [csvOf(results)], terminal);
   if (flags.json !== undefined) {
-    writeOutput(flags.json, [`${JSON.stringify({ comparisons, results }, undefined, 1)}\n`], terminal);
+    writeOutput(flags.json, [`${JSON.stringify({ driver, comparisons, results }, undefined, 1)}\n`], terminal);
   }
   return flags.check === true ? verdict(comparisons, isQuiet ? terminal.stderr : terminal.stdout) : 0;
 }
 
-async function tasksOf({
-  openb,
-  traces,
-  policies,
-  seeds,
-  scale,
-  inflate,
-  check,
-}: CompareFlags): Promise<CompareTask[]> {
-  // Where a random choice is involved there is nothing that could agree exactly.
-  const chosen = policies ?? PUBLISHED_POLICIES.filter((name) => check !== true || name !== 'random');
+/** Where a random choice is involved there is nothing that could agree exactly, nor a ranking to go by. */
+function policiesOf({ policies, check, driver }: CompareFlags): readonly SimulatedPolicyName[] {
+  const isRanked = check === true || driver === 'scheduler';
+  return policies ?? PUBLISHED_POLICIES.filter((name) => !isRanked || name !== 'random');
+}
+
+async function tasksOf(
+  { openb, traces, seeds, scale, inflate }: CompareFlags,
+  policies: readonly SimulatedPolicyName[],
+  driver: DriverSettings,
+): Promise<CompareTask[]> {
   const tasks: CompareTask[] = [];
   for (const trace of openb === undefined ? ['generated'] : (traces ?? publishedTraces())) {
     const itsSeeds =
       seeds ?? (openb === undefined ? GENERATED_SEEDS : await seedsIn(openbFiles(openb, trace).arrivals));
-    for (const policy of chosen) {
-      for (const seed of itsSeeds) tasks.push({ openb, trace, seed, policy, scale, load: inflate });
+    for (const policy of policies) {
+      for (const seed of itsSeeds) tasks.push({ openb, trace, seed, policy, driver, scale, load: inflate });
     }
   }
   return tasks;
 }
 
 function csvOf(results: readonly CompareResult[]): string {
-  const head = 'trace,policy,seed,pods,arrivedMilli,allocatedMilli,allocationPercent,fragmentationPercent,refused';
+  const head =
+    'trace,policy,seed,pods,arrivedMilli,allocatedMilli,allocationPercent,fragmentationPercent,refused,unseen';
   const lines = results.map((each) =>
     [
       each.trace,
@@ -75,6 +84,7 @@ function csvOf(results: readonly CompareResult[]): string {
       each.allocationPercent.toFixed(4),
       each.fragmentationPercent.toFixed(4),
       each.refused,
+      each.unseen,
     ].join(','),
   );
   return `${[head, ...lines].join('\n')}\n`;

@@ -1,8 +1,9 @@
 // The flags of each command as the command line gives them, checked. Types only.
 
 import type { SimulatedPolicyName } from '../policy/selection.ts';
+import type { DriverFlags } from './driver-flags.ts';
 
-export interface RunFlags {
+export interface RunFlags extends DriverFlags {
   readonly nodes?: string;
   readonly pods?: string;
   readonly arrivals?: string;
@@ -15,7 +16,7 @@ export interface RunFlags {
   readonly csv?: string;
 }
 
-export interface CompareFlags {
+export interface CompareFlags extends DriverFlags {
   readonly openb?: string;
   readonly traces?: readonly string[];
   readonly policies?: readonly SimulatedPolicyName[];

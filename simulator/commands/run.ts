@@ -1,8 +1,9 @@
 // `run`: one workload, one policy; a summary for people and the result as files.
 
+import { driverOf } from './driver-flags.ts';
 import type { RunFlags } from './flags.ts';
 import type { CurvePoint } from '../run/curve.ts';
-import { runDirect, type Outcome } from '../run/direct.ts';
+import { runInOrder, type Outcome } from '../run/in-order.ts';
 import { writeOutput } from './output-file.ts';
 import { ProgressLine, type Terminal } from './terminal.ts';
 import { workloadOf } from './workload-source.ts';
@@ -10,7 +11,9 @@ import { workloadOf } from './workload-source.ts';
 export async function run(flags: RunFlags, terminal: Terminal): Promise<number> {
   const workload = await workloadOf(flags);
   const line = new ProgressLine(terminal, 'arrivals');
-  const { outcome, placements } = runDirect(workload, flags.policy, (done, total) => line.tell(done, total));
+  const { outcome, placements } = runInOrder(workload, flags.policy, driverOf(flags, [flags.policy]), (done, total) =>
+    line.tell(done, total),
+  );
   line.end();
   if (flags.placements !== undefined) {
     const names = Array.from(workload.order.nodes, (node) => workload.nodes[node]?.name ?? '');

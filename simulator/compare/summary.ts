@@ -41,14 +41,14 @@ export function compareWithPublished(results: readonly CompareResult[]): readonl
   });
 }
 
-function comparisonOf({ trace, policy }: CompareResult, group: readonly CompareResult[]): Comparison {
+function comparisonOf({ trace, policy, driver }: CompareResult, group: readonly CompareResult[]): Comparison {
   const seeds = group.map(({ seed }) => seed);
   const allocation = statistics(group.map(({ atLoad }) => atLoad.allocationPercent));
   const fragmentation = statistics(group.map(({ atLoad }) => atLoad.fragmentationPercent));
   const published = publishedResult(trace, policy);
   const refused = group.reduce((sum, each) => sum + each.refused, 0) / group.length;
   const verdicts: readonly Agreement[] =
-    published === undefined || policy === 'random'
+    published === undefined || policy === 'random' || driver !== 'direct'
       ? ['unknown']
       : [agreement(seeds, allocation, published.allocation), agreement(seeds, fragmentation, published.fragmentation)];
   const worst = WORST_FIRST.find((each) => verdicts.includes(each));

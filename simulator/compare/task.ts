@@ -1,6 +1,7 @@
 // One cell of a comparison, as it travels to a worker thread and back. Plain data.
 
 import type { SimulatedPolicyName } from '../policy/selection.ts';
+import type { DriverSettings } from '../run/driver.ts';
 
 export interface CompareTask {
   /** Folder of the openb trace; undefined for a generated workload. */
@@ -8,6 +9,7 @@ export interface CompareTask {
   readonly trace: string;
   readonly seed: number;
   readonly policy: SimulatedPolicyName;
+  readonly driver: DriverSettings;
   /** Of generated workloads. */
   readonly scale: number;
   readonly load: number;
@@ -16,6 +18,7 @@ export interface CompareTask {
 /** What a comparison keeps of a run. */
 export interface CompareResult {
   readonly policy: SimulatedPolicyName;
+  readonly driver: DriverSettings['kind'];
   readonly trace: string;
   readonly seed: number;
   readonly gpus: number;
@@ -23,6 +26,8 @@ export interface CompareResult {
   readonly arrivedMilli: number;
   readonly allocatedMilli: number;
   readonly refused: number;
+  /** Of those, pods that a node could have hosted which the scheduler did not look at. */
+  readonly unseen: number;
   readonly decisions: number;
   readonly allocationPercent: number;
   readonly fragmentationPercent: number;

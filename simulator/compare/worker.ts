@@ -3,7 +3,7 @@
 
 import { parentPort } from 'node:worker_threads';
 
-import { runDirect, type Outcome } from '../run/direct.ts';
+import { runInOrder, type Outcome } from '../run/in-order.ts';
 import { readArrivals } from '../trace/arrivals.ts';
 import { TraceFault } from '../trace/fault.ts';
 import { readNodes, readPods } from '../trace/openb.ts';
@@ -32,7 +32,7 @@ function serve(port: NonNullable<typeof parentPort>): void {
   };
   const answer = async (task: CompareTask): Promise<CompareReply> => {
     try {
-      const { outcome } = runDirect(await workloadOf(task), task.policy, () => {});
+      const { outcome } = runInOrder(await workloadOf(task), task.policy, task.driver, () => {});
       return { kind: 'result', result: resultOf(outcome, task) };
     } catch (error) {
       if (error instanceof TraceFault) return { kind: 'fault', message: error.message };
@@ -43,12 +43,13 @@ function serve(port: NonNullable<typeof parentPort>): void {
   port.on('message', (task: CompareTask) => void answer(task).then((reply) => port.postMessage(reply)));
 }
 
-function resultOf(outcome: Outcome, { policy }: CompareTask): CompareResult {
-  const { trace, seed, gpus, pods, arrivedMilli, allocatedMilli, refused, decisions } = outcome;
+function resultOf(outcome: Outcome, { policy, driver }: CompareTask): CompareResult {
+  const { trace, seed, gpus, pods, arrivedMilli, allocatedMilli, refused, unseen, decisions } = outcome;
   const { allocationPercent, fragmentationPercent, curve } = outcome;
   const last = curve.at(-1);
   return {
     policy,
+    driver: driver.kind,
     trace,
     seed,
     gpus,
@@ -56,6 +57,7 @@ function resultOf(outcome: Outcome, { policy }: CompareTask): CompareResult {
     arrivedMilli,
     allocatedMilli,
     refused,
+    unseen,
     decisions,
     allocationPercent,
     fragmentationPercent,

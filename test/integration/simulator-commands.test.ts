@@ -10,8 +10,28 @@ import { callSimulator, Folder } from '../support/simulated.ts';
 
 const MAIN = resolve(import.meta.dirname, '../../simulator/main.ts');
 const RESULT_FIELDS = [
-  ...['policy', 'trace', 'seed', 'nodes', 'gpus', 'pods', 'arrivedMilli', 'allocatedMilli', 'allocationPercent'],
-  ...['fragmentationMilli', 'fragmentationPercent', 'refused', 'decisions', 'wallMillis', 'peakRssMiB', 'curve'],
+  ...[
+    'policy',
+    'trace',
+    'seed',
+    'driver',
+    'nodes',
+    'gpus',
+    'pods',
+    'arrivedMilli',
+    'allocatedMilli',
+    'allocationPercent',
+  ],
+  ...[
+    'fragmentationMilli',
+    'fragmentationPercent',
+    'refused',
+    'unseen',
+    'decisions',
+    'wallMillis',
+    'peakRssMiB',
+    'curve',
+  ],
 ];
 
 function json(file: string): Readonly<Record<string, unknown>> {

@@ -3,13 +3,14 @@ import type { PodRecord } from '../../extender/core/model.ts';
 import type { PublishedPolicy } from '../../simulator/policy/published.ts';
 import type { SimulatedPolicyName } from '../../simulator/policy/selection.ts';
 import { buildCluster } from '../../simulator/run/cluster.ts';
-import { runDirect } from '../../simulator/run/direct.ts';
+import { DIRECT } from '../../simulator/run/driver.ts';
+import { runInOrder } from '../../simulator/run/in-order.ts';
 import { workload, type NodeSketch, type PodSketch } from '../support/simulated.ts';
 
 /** Lines of the placements file, less the arrival number. */
 function placed(policy: SimulatedPolicyName, nodes: readonly NodeSketch[], pods: readonly PodSketch[]): string[] {
   const input = workload(nodes, pods);
-  const { placements } = runDirect(input, policy, () => {});
+  const { placements } = runInOrder(input, policy, DIRECT, () => {});
   const names = input.nodes.map(({ name }) => name);
   const lines = [...placements.pieces(names)].join('').trimEnd().split('\n');
   return lines.map((line) => line.slice(line.indexOf(',') + 1));

@@ -5,7 +5,8 @@ import type { CompareResult } from '../../simulator/compare/task.ts';
 import { generateNodes, generatePods } from '../../simulator/generate/openb-like.ts';
 import { publishedResult, publishedTraces } from '../../simulator/published/results.ts';
 import { Curve, roundHalfEven } from '../../simulator/run/curve.ts';
-import { runDirect } from '../../simulator/run/direct.ts';
+import { DIRECT } from '../../simulator/run/driver.ts';
+import { runInOrder } from '../../simulator/run/in-order.ts';
 import { capacityMilli, milliOf } from '../../simulator/workload.ts';
 import { workload } from '../support/simulated.ts';
 
@@ -47,7 +48,7 @@ describe('the outcome of a run', () => {
         [1000, 1, 600],
       ],
     );
-    const { outcome } = runDirect(input, 'fgd', () => {});
+    const { outcome } = runInOrder(input, 'fgd', DIRECT, () => {});
     expect(outcome).toMatchObject({
       ...{ policy: 'fgd', trace: 'sketch', seed: 1, nodes: 1, gpus: 1, pods: 2, decisions: 2, refused: 1 },
       ...{ arrivedMilli: 1200, allocatedMilli: 600, allocationPercent: 60 },
@@ -61,6 +62,7 @@ describe('a comparison with the published results', () => {
   const result = (seed: number, allocationPercent: number, trace = 'default'): CompareResult => ({
     ...{
       policy: 'fgd',
+      driver: 'direct',
       trace,
       seed,
       gpus: 6212,
@@ -68,6 +70,7 @@ describe('a comparison with the published results', () => {
       arrivedMilli: 1,
       allocatedMilli: 1,
       refused: 0,
+      unseen: 0,
       decisions: 1,
     },
     ...{ allocationPercent, fragmentationPercent: 4.57 },

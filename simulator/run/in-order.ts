@@ -1,23 +1,22 @@
-// The `direct` driver: every pod goes, in order of arrival, to the node that the policy puts first, at once; a pod
-// that fits nowhere is refused and never tried again. This is how the FGD experiments run. Deterministic and synchronous.
+// Pods in order of arrival, each tried once and at once; a pod that finds no node is refused and never tried again.
+// This is how the FGD experiments run. Deterministic and synchronous.
 
-import type { Engine } from '../../extender/core/engine.ts';
-import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
-import { FITS } from '../../extender/core/reasons.ts';
-import type { Shape } from '../../extender/core/shape.ts';
-import { seededRandom, type Random } from '../../extender/demo/random.ts';
+import type { PodRequest } from '../../extender/core/model.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { capacityMilli, milliOf, type Workload } from '../workload.ts';
-import { buildCluster, type SimulatedCluster } from './cluster.ts';
+import type { SimulatedCluster } from './cluster.ts';
 import { Curve, type CurvePoint } from './curve.ts';
+import type { DriverSettings } from './driver.ts';
 import { FragmentationTotal } from './fragmentation-total.ts';
 import { Placements } from './placements.ts';
+import { Placer } from './placer.ts';
 
 /** What a run ends in, less what differs between two runs of the same input (time and memory). */
 export interface Outcome {
   readonly policy: string;
   readonly trace: string;
   readonly seed: number;
+  readonly driver: DriverSettings;
   readonly nodes: number;
   readonly gpus: number;
   /** Pods that arrived. */
@@ -29,11 +28,13 @@ export interface Outcome {
   /** Of all GPUs. */
   readonly fragmentationPercent: number;
   readonly refused: number;
+  /** Of those, pods that a node could have hosted which the scheduler did not look at. */
+  readonly unseen: number;
   readonly decisions: number;
   readonly curve: readonly CurvePoint[];
 }
 
-export interface DirectRun {
+export interface FinishedRun {
   readonly outcome: Outcome;
   readonly placements: Placements;
 }
@@ -42,65 +43,27 @@ export interface DirectRun {
 export type Progress = (done: number, total: number) => void;
 
 const PROGRESS_EVERY = 1024;
-const NO_LABELS = {};
 
-export function runDirect(workload: Workload, policy: SimulatedPolicyName, progress: Progress): DirectRun {
-  const random = seededRandom(workload.seed, 'policy');
-  // One number for each arrival, however often the engine judges a node.
-  let draw = 0;
-  const cluster = buildCluster(workload, policy, () => draw);
-  const { engine, ledger } = cluster;
+export function runInOrder(
+  workload: Workload,
+  policy: SimulatedPolicyName,
+  driver: DriverSettings,
+  progress: Progress,
+): FinishedRun {
+  const placer = new Placer(workload, policy, driver);
   const { order, list } = workload;
-  const capacity = capacityMilli(workload.nodes);
-  const books = new Books(cluster, capacity, order.pods.length);
+  const books = new Books(placer.cluster, capacityMilli(workload.nodes), order.pods.length);
   for (let at = 0; at < order.pods.length; at++) {
     if (at % PROGRESS_EVERY === 0) progress(at, order.pods.length);
     const request = list.requests[list.pods[order.pods[at] ?? -1] ?? -1];
     if (request === undefined) throw new RangeError(`arrival ${at}: no such pod`);
-    // As in a cluster, where the extender is shown no pods without GPUs.
-    if (cluster.policy.mix === 'learned' && request.gpuCount > 0) engine.learner.learn(request);
-    const shape = engine.shapeOf(request, '', NO_LABELS);
-    let node: number;
-    if (cluster.policy.nodeChoice === 'uniform') {
-      node = anyNode(engine, shape, random);
-      draw = random.next();
-    } else node = engine.bestNode(shape);
-    const placing = node < 0 ? undefined : engine.place(shape, node);
-    if (placing?.kind === 'placed') {
-      const record = podRecord(at, request);
-      ledger.assume(record, request, ledger.state.nodeNames[node] ?? '', placing.gpus, 0);
-      books.place(at, request, node, placing.gpus);
-    } else books.refuse(request);
+    placer.arrived(request);
+    const attempt = placer.place(String(at), request);
+    if (attempt.kind === 'placed') books.place(at, request, attempt.node, attempt.gpus);
+    else books.refuse(request, attempt.kind === 'unseen');
   }
   progress(order.pods.length, order.pods.length);
-  return { outcome: books.outcome(workload, policy), placements: books.placements };
-}
-
-/** One of the nodes that fit, all equally likely; -1 where none does. */
-function anyNode(engine: Engine, shape: Shape, random: Random): number {
-  const { reasons } = engine.verdicts(shape);
-  const { nodeSlots } = engine.ledger.state;
-  let fitting = 0;
-  for (let node = 0; node < nodeSlots; node++) if (reasons[node] === FITS) fitting++;
-  if (fitting === 0) return -1;
-  let skip = random.between(0, fitting - 1);
-  for (let node = 0; node < nodeSlots; node++) if (reasons[node] === FITS && skip-- === 0) return node;
-  return -1;
-}
-
-function podRecord(at: number, request: PodRequest): PodRecord {
-  return {
-    uid: String(at),
-    namespace: '',
-    name: '',
-    nodeName: '',
-    terminal: false,
-    deleting: false,
-    labels: NO_LABELS,
-    host: request.host,
-    demand: { kind: 'none' },
-    claim: { kind: 'none' },
-  };
+  return { outcome: books.outcome(workload, policy, driver), placements: books.placements };
 }
 
 /** Everything that is counted along the way. */
@@ -112,6 +75,7 @@ class Books {
   #arrivedMilli = 0;
   #allocatedMilli = 0;
   #refused = 0;
+  #unseen = 0;
   #decisions = 0;
 
   constructor({ engine }: SimulatedCluster, capacity: number, arrivals: number) {
@@ -128,8 +92,9 @@ class Books {
     this.#decide(request);
   }
 
-  refuse(request: PodRequest): void {
+  refuse(request: PodRequest, isUnseen: boolean): void {
     this.#refused++;
+    if (isUnseen) this.#unseen++;
     this.#decide(request);
   }
 
@@ -139,12 +104,13 @@ class Books {
     this.#curve.add(this.#arrivedMilli, this.#allocatedMilli, this.#fragmentation.milli);
   }
 
-  outcome({ trace, seed, nodes, order }: Workload, policy: string): Outcome {
+  outcome({ trace, seed, nodes, order }: Workload, policy: string, driver: DriverSettings): Outcome {
     const fragmentationMilli = this.#fragmentation.exact();
     return {
       policy,
       trace,
       seed,
+      driver,
       nodes: nodes.length,
       gpus: nodes.reduce((sum, { gpus }) => sum + gpus, 0),
       pods: order.pods.length,
@@ -154,6 +120,7 @@ class Books {
       fragmentationMilli,
       fragmentationPercent: (fragmentationMilli / this.#capacityMilli) * 100,
       refused: this.#refused,
+      unseen: this.#unseen,
       decisions: this.#decisions,
       curve: this.#curve.points(),
     };
