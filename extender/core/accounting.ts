@@ -6,6 +6,8 @@ import { isolationRank, type NodeRecord, type PodRequest } from './model.ts';
 import { NODE_CLOSED, NODE_OPEN, NODE_WITHOUT_GPUS, type ClusterState } from './state.ts';
 
 const CORE_PERCENT = 100;
+/** Columns hold 32 bits, and a pod may ask for more: past this a sum stays where it is, far beyond any capacity. */
+const FAR_OUT: number = 2 ** 30;
 const NO_RESIDENTS: ReadonlySet<Resident> = new Set();
 
 /** Batch work of several GPUs or of a gang: one evicted member idles the others, so it is kept off online GPUs. */
@@ -116,13 +118,13 @@ function charge(state: ClusterState, index: number, resident: Resident, request:
 }
 
 function chargeGpu(state: ClusterState, at: number, request: PodRequest): void {
-  state.gpuFree[at] = (state.gpuFree[at] ?? 0) - request.slicesPerGpu;
+  state.gpuFree[at] = Math.max(-FAR_OUT, (state.gpuFree[at] ?? 0) - request.slicesPerGpu);
   state.gpuFreeCore[at] = (state.gpuFreeCore[at] ?? 0) - request.corePerGpu;
   if (request.corePerGpu === 0) state.gpuSharers[at] = (state.gpuSharers[at] ?? 0) + 1;
   if (request.class === 'online') state.gpuOnline[at] = (state.gpuOnline[at] ?? 0) + 1;
   else {
     state.gpuBatch[at] = (state.gpuBatch[at] ?? 0) + 1;
-    state.gpuBatchSlices[at] = (state.gpuBatchSlices[at] ?? 0) + request.slicesPerGpu;
+    state.gpuBatchSlices[at] = Math.min(FAR_OUT, (state.gpuBatchSlices[at] ?? 0) + request.slicesPerGpu);
     if (staysApart(request)) state.gpuBatchApart[at] = (state.gpuBatchApart[at] ?? 0) + 1;
   }
 }

@@ -47,6 +47,16 @@ describe('the ledger', () => {
     expect(bench.reason({ name: 'p' }, 'n')).toBe('GpuMemory');
   });
 
+  it.each([
+    ['a claimed GPU', (sketch: PodSketch) => bound(sketch, 'n', [0]), 'NodeClosed'],
+    ['an unknown GPU', (sketch: PodSketch) => ({ ...sketch, nodeName: 'n' }), 'GpuMemory'],
+  ] as const)('finds nothing free beside pods whose requests overflow a column on %s', (_, place, reason) => {
+    const bench = new Bench([{ name: 'n', gpus: gpusOf(1, 16) }]);
+    for (const name of ['a', 'b']) bench.engine.ledger.observe(pod(place({ name, slices: 2 ** 31 - 1 })), 0);
+    expect(freeSlices(bench, 'n')).toEqual([0]);
+    expect(bench.reason({ name: 'p' }, 'n')).toBe(reason);
+  });
+
   it('does not trust a claim to fewer GPUs than the pod asks for', () => {
     const bench = new Bench([{ name: 'n', gpus: gpusOf(3, 16) }]);
     bench.engine.ledger.observe(pod(bound({ name: 'p', slices: 20, count: 2 }, 'n', [0])), 0);
