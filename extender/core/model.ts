@@ -137,6 +137,8 @@ export interface PodRecord {
   readonly name: string;
   /** Empty while unbound. */
   readonly nodeName: string;
+  /** When the object was created, in seconds of Unix time; 0 or absent where that is not known. */
+  readonly createdSeconds?: number;
   readonly terminal: boolean;
   readonly deleting: boolean;
   readonly labels: StringMap;

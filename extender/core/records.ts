@@ -13,7 +13,7 @@ const NO_LABELS: StringMap = {};
 
 /** A pod as the ledger keeps it, or undefined where the object has no identity. A `pool` shares equal requests. */
 export function podRecord(pod: PodManifest, profile: Profile, pool?: RequestPool): PodRecord | undefined {
-  const { uid, name, namespace, labels, annotations, deletionTimestamp } = pod.metadata ?? {};
+  const { uid, name, namespace, labels, annotations, creationTimestamp, deletionTimestamp } = pod.metadata ?? {};
   if (uid === undefined || uid === '' || name === undefined) return undefined;
   const demand = pooled(gpuDemand(pod, profile), pool);
   const phase = pod.status?.phase;
@@ -22,6 +22,7 @@ export function podRecord(pod: PodManifest, profile: Profile, pool?: RequestPool
     name,
     namespace: namespace ?? 'default',
     nodeName: pod.spec?.nodeName ?? '',
+    createdSeconds: secondsOf(creationTimestamp),
     terminal: phase === 'Succeeded' || phase === 'Failed',
     deleting: deletionTimestamp !== undefined,
     labels: demand.kind === 'none' || labels === undefined ? NO_LABELS : (pool?.labels(labels) ?? labels),
@@ -29,6 +30,12 @@ export function podRecord(pod: PodManifest, profile: Profile, pool?: RequestPool
     demand,
     claim: demand.kind === 'none' ? { kind: 'none' } : decodeClaim(annotations ?? NO_LABELS),
   };
+}
+
+/** Unix time in seconds of an API timestamp; 0 where there is none or it cannot be read. */
+function secondsOf(timestamp: string | undefined): number {
+  const millis = timestamp === undefined || timestamp.length > 40 ? Number.NaN : Date.parse(timestamp);
+  return Number.isFinite(millis) && millis > 0 ? Math.floor(millis / 1000) : 0;
 }
 
 function pooled(demand: GpuDemand, pool: RequestPool | undefined): GpuDemand {

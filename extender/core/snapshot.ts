@@ -1,10 +1,11 @@
-// The whole state of the engine as versioned JSON, for support, what-if and replay. Reading checks the version and
-// the outer form; the records inside are those of `records.ts`.
+// The whole state of the engine as versioned JSON, for support, what-if and replay. Reading checks the version, the
+// outer form and every record; the records are those of `records.ts`.
 
 import type { Ledger } from './ledger.ts';
 import type { Resident } from './resident.ts';
 import type { LearnedMix, MixLearner } from './mix.ts';
 import type { NodeRecord, PodRecord } from './model.ts';
+import { findRecordFault, type RecordFault } from './snapshot-check.ts';
 
 export const SNAPSHOT_VERSION: number = 1;
 
@@ -50,7 +51,7 @@ export function takeSnapshot({ ledger, learner }: SnapshotSource, pending: Itera
 export type SnapshotReading =
   { readonly kind: 'snapshot'; readonly snapshot: Snapshot } | { readonly kind: 'invalid'; readonly why: string };
 
-/** Checks that a parsed JSON value is a snapshot of a version this build reads. */
+/** Checks that a parsed JSON value is a whole snapshot of a version this build reads; `why` names the path at fault. */
 export function readSnapshot(value: unknown): SnapshotReading {
   if (typeof value !== 'object' || value === null || !('kind' in value) || value.kind !== 'gpuloom-snapshot') {
     return { kind: 'invalid', why: 'not a gpuloom snapshot; take one from GET /snapshot of the ops listener' };
@@ -59,15 +60,36 @@ export function readSnapshot(value: unknown): SnapshotReading {
   if (snapshot.version !== SNAPSHOT_VERSION) {
     return {
       kind: 'invalid',
-      why: `snapshot version ${snapshot.version}; this build reads version ${SNAPSHOT_VERSION}`,
+      why: `snapshot version ${String(JSON.stringify(snapshot.version)).slice(0, 20)}; this build reads version ${SNAPSHOT_VERSION}`,
     };
   }
   const { nodes, residents, pending, markedUnhealthy, mix } = snapshot;
   const lists: readonly unknown[] = [nodes, residents, pending, markedUnhealthy, mix?.seen, mix?.typical];
-  const isWhole = lists.every((each) => Array.isArray(each));
-  return isWhole
-    ? { kind: 'snapshot', snapshot }
-    : { kind: 'invalid', why: 'snapshot lacks nodes, residents, pending, markedUnhealthy or mix' };
+  if (!lists.every((each) => Array.isArray(each))) {
+    return { kind: 'invalid', why: 'snapshot lacks nodes, residents, pending, markedUnhealthy or mix' };
+  }
+  const fault = findRecordFault(snapshot) ?? findRepeated(snapshot);
+  return fault === undefined ? { kind: 'snapshot', snapshot } : { kind: 'invalid', why: `${fault.path} ${fault.what}` };
+}
+
+/** Nodes and residents go by name and UID: one that comes twice would silently take the place of the other. */
+function findRepeated({ nodes, residents, pending }: Snapshot): RecordFault | undefined {
+  return (
+    repeated('nodes', nodes, ({ name }) => name) ??
+    repeated('residents', residents, ({ uid }) => uid) ??
+    repeated('pending', pending, ({ uid }) => uid)
+  );
+}
+
+function repeated<T>(list: string, records: readonly T[], keyOf: (record: T) => string): RecordFault | undefined {
+  const firstAt = new Map<string, number>();
+  for (const [at, record] of records.entries()) {
+    const key = keyOf(record);
+    const first = firstAt.get(key);
+    if (first !== undefined) return { path: `${list}[${at}]`, what: `is ${key}, as ${list}[${first}] is already` };
+    firstAt.set(key, at);
+  }
+  return undefined;
 }
 
 /** Loads a snapshot into an empty engine. Pods that wait are the caller's to offer again. */

@@ -85,6 +85,7 @@ export interface PodSketch {
   readonly nodeName?: string;
   readonly phase?: string;
   readonly uid?: string;
+  readonly creationTimestamp?: string;
   readonly deletionTimestamp?: string;
 }
 
@@ -101,6 +102,7 @@ export function podManifest(sketch: PodSketch, profile: Profile = PROFILES.gpulo
         ...(className === undefined ? {} : { 'gpuloom.io/class': className }),
         ...sketch.labels,
       },
+      ...(sketch.creationTimestamp === undefined ? {} : { creationTimestamp: sketch.creationTimestamp }),
       ...(sketch.deletionTimestamp === undefined ? {} : { deletionTimestamp: sketch.deletionTimestamp }),
       annotations: { ...sketch.annotations },
     },
