@@ -59,7 +59,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const resource = PROFILES[options.profile].memoryResource;
   const witness = kubeletWitness({ reader, kubeletDir: options.kubeletDir, resource });
   const publisher = startPublisher({ api, delays, nodeName, profile: options.profile, report });
-  const monitor = createMonitor(options, () => board.update());
+  const monitor = createMonitor(options, events, () => board.update());
   const inventory = (): InventoryBoard['inventory'] => board.inventory;
   const plugins = startSlicePlugins({
     options,
@@ -144,7 +144,8 @@ function watchPods({ api, nodeName, profile, log }: AgentOptions, judge: NodeJud
 }
 
 function createMonitor(
-  { source, healthPolicy, probeIntervalMillis, xids, log }: AgentOptions,
+  { nodeName, source, healthPolicy, probeIntervalMillis, xids, log }: AgentOptions,
+  events: KubeEventSink,
   update: () => void,
 ): HealthMonitor {
   return new HealthMonitor({
@@ -156,9 +157,14 @@ function createMonitor(
     ...(healthPolicy === undefined ? {} : { policy: healthPolicy }),
     ...(probeIntervalMillis === undefined ? {} : { intervalMillis: probeIntervalMillis }),
     ...(xids === undefined ? {} : { xids }),
-    onTransition: ({ uuid, to }) => {
-      log.info(`GPU ${uuid} is ${to.health}${to.reason === '' ? '' : `: ${to.reason}`}`);
+    onTransition: ({ uuid, from, to }) => {
+      const message = `GPU ${uuid} is ${to.health}${to.reason === '' ? '' : `: ${to.reason}`}`;
+      log.info(message);
       update();
+      if (to.health !== 'healthy')
+        events.publishForNode({ nodeName, type: 'Warning', reason: 'GpuUnhealthy', message });
+      // That a GPU was healthy all along is no news.
+      else if (from !== undefined) events.publishForNode({ nodeName, type: 'Normal', reason: 'GpuHealthy', message });
     },
     onReading: update,
     onTrouble: (why) => log.warn(`reading the GPUs: ${why}`),

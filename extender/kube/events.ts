@@ -53,7 +53,17 @@ export interface EventCounts {
   readonly failed: number;
 }
 
+/** News about a whole node. */
+export interface NodeEvent {
+  readonly nodeName: string;
+  readonly type: PodEvent['type'];
+  readonly reason: string;
+  readonly message: string;
+}
+
 export interface KubeEventSink extends EventSink {
+  /** As `publish`, for `kubectl describe node`. */
+  publishForNode(event: NodeEvent): void;
   counts(): EventCounts;
   /** Resolves when the queue is empty and nothing is being written. */
   idle(): Promise<void>;
@@ -63,6 +73,8 @@ export interface KubeEventSink extends EventSink {
 
 const EXTENDER_CONTROLLER = 'gpuloom.io/extender';
 const LONGEST_NOTE = 1024;
+/** Where the events of objects without a namespace go. */
+const CLUSTER_EVENTS_NAMESPACE = 'default';
 
 export function createEventSink(options: EventSinkOptions): KubeEventSink {
   return new QueuedEventSink(options);
@@ -76,8 +88,16 @@ interface Remembered {
   queued: boolean;
 }
 
+/** An event with what it is about. */
+interface Story extends Pick<PodEvent, 'type' | 'reason' | 'message'> {
+  readonly kind: 'Pod' | 'Node';
+  readonly namespace: string;
+  readonly name: string;
+  readonly uid: string;
+}
+
 interface Task {
-  readonly event: PodEvent;
+  readonly event: Story;
   readonly key: string;
   readonly entry: Remembered;
   readonly wallMillis: number;
@@ -116,10 +136,19 @@ class QueuedEventSink implements KubeEventSink {
     await this.#sender;
   }
 
-  publish(event: PodEvent): void {
+  publish({ pod: { namespace, name, uid }, type, reason, message }: PodEvent): void {
+    this.#publish({ kind: 'Pod', namespace, name, uid, type, reason, message });
+  }
+
+  publishForNode({ nodeName: name, type, reason, message }: NodeEvent): void {
+    // kubectl and the kubelet know a node's events by its name in place of a UID.
+    this.#publish({ kind: 'Node', namespace: CLUSTER_EVENTS_NAMESPACE, name, uid: name, type, reason, message });
+  }
+
+  #publish(event: Story): void {
     if (this.#stop.signal.aborted) return;
     const { clock } = this.#options;
-    const key = JSON.stringify([event.pod.uid, event.type, event.reason, event.message]);
+    const key = JSON.stringify([event.uid, event.type, event.reason, event.message]);
     const known = this.#remembered.get(key);
     if (known !== undefined) {
       known.count += 1;
@@ -129,7 +158,7 @@ class QueuedEventSink implements KubeEventSink {
       }
     }
     const entry = known ?? {
-      name: eventName(event.pod.name),
+      name: eventName(event.name),
       count: 1,
       lastWrittenAt: 0,
       created: false,
@@ -194,26 +223,26 @@ class QueuedEventSink implements KubeEventSink {
   }
 
   // Forgotten, so that the next occurrence is written anew; also right for a series whose event has expired.
-  #failed(key: string, event: PodEvent, why: string): void {
+  #failed(key: string, event: Story, why: string): void {
     this.#counts.failed += 1;
     this.#remembered.delete(key);
     try {
-      this.#options.report?.(`event ${event.reason} for ${event.pod.namespace}/${event.pod.name} not written: ${why}`);
+      this.#options.report?.(`event ${event.reason} for ${event.namespace}/${event.name} not written: ${why}`);
     } catch (error) {
       // Nobody is left to tell, and events are best effort.
       void error;
     }
   }
 
-  #create(event: PodEvent, name: string, wallMillis: number): Promise<KubeAnswer> {
-    const path = apiPath('events.k8s.io/v1', 'namespaces', event.pod.namespace, 'events');
+  #create(event: Story, name: string, wallMillis: number): Promise<KubeAnswer> {
+    const path = apiPath('events.k8s.io/v1', 'namespaces', event.namespace, 'events');
     const { instance, controller = EXTENDER_CONTROLLER } = this.#options;
     const body = eventBody(event, name, wallMillis, { controller, instance });
     return this.#options.api.request('POST', path, { body, timeoutMillis: this.#limits.requestTimeoutMillis });
   }
 
-  #patchSeries(event: PodEvent, entry: Remembered, wallMillis: number): Promise<KubeAnswer> {
-    const path = apiPath('events.k8s.io/v1', 'namespaces', event.pod.namespace, 'events', entry.name);
+  #patchSeries(event: Story, entry: Remembered, wallMillis: number): Promise<KubeAnswer> {
+    const path = apiPath('events.k8s.io/v1', 'namespaces', event.namespace, 'events', entry.name);
     return this.#options.api.request('PATCH', path, {
       body: { series: { count: entry.count, lastObservedTime: microTime(wallMillis) } },
       contentType: 'application/merge-patch+json',
@@ -229,8 +258,8 @@ interface EventReporter {
 
 // The deprecated fields (source, count, first and last timestamp) must stay unset here: the API server refuses an
 // events.k8s.io/v1 event that has them.
-export function eventBody(event: PodEvent, name: string, wallMillis: number, reporter: EventReporter): unknown {
-  const { namespace, name: podName, uid } = event.pod;
+function eventBody(event: Story, name: string, wallMillis: number, reporter: EventReporter): unknown {
+  const { kind, namespace, name: subject, uid } = event;
   return {
     apiVersion: 'events.k8s.io/v1',
     kind: 'Event',
@@ -238,11 +267,11 @@ export function eventBody(event: PodEvent, name: string, wallMillis: number, rep
     eventTime: microTime(wallMillis),
     reportingController: reporter.controller,
     reportingInstance: reporter.instance.slice(0, 128),
-    action: 'Scheduling',
+    action: kind === 'Pod' ? 'Scheduling' : 'HealthCheck',
     reason: event.reason.slice(0, 128),
     type: event.type,
     note: shortened(event.message),
-    regarding: { apiVersion: 'v1', kind: 'Pod', namespace, name: podName, uid },
+    regarding: { apiVersion: 'v1', kind, ...(kind === 'Pod' ? { namespace } : {}), name: subject, uid },
   };
 }
 
@@ -253,6 +282,6 @@ function shortened(message: string): string {
   return `${new TextDecoder().decode(cut, { stream: true })}...`;
 }
 
-function eventName(podName: string): string {
-  return `${podName.slice(0, 230).replace(/[^a-z0-9]+$/, '')}.${randomBytes(8).toString('hex')}`;
+function eventName(subject: string): string {
+  return `${subject.slice(0, 230).replace(/[^a-z0-9]+$/, '')}.${randomBytes(8).toString('hex')}`;
 }

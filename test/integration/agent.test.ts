@@ -1,5 +1,7 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
+import { DEFAULT_HEALTH_POLICY } from '../../device-plugin/health/state.ts';
+import { limiterFor } from '../../device-plugin/runtime-choice.ts';
 import { decodeInventory } from '../../extender/core/inventory-codec.ts';
 import { INVENTORY_ANNOTATION } from '../../extender/core/resources.ts';
 import { seeded } from '../bench/bench-cluster.ts';
@@ -97,6 +99,24 @@ describe('the agent between the kubelet and the API server', () => {
     );
   });
 
+  it('tells of a GPU that breaks and recovers in events about the node, and of no other', async () => {
+    const healthPolicy = { ...DEFAULT_HEALTH_POLICY, cleanProbes: 1, leastUnhealthyMillis: 0 };
+    await start([16, 16], { healthPolicy });
+    const news = (): readonly string[] =>
+      stand.server.cluster
+        .list('events.events.k8s.io')
+        .map((event) => `${String(event['reason'])}: ${String(event['note'])}`)
+        .sort();
+    stand.writeGpus([16 * GIB, 16 * GIB], [1]);
+    await until(() => news().length > 0, 'an event about the broken GPU');
+    stand.writeGpus([16 * GIB, 16 * GIB]);
+    await until(() => news().length > 1, 'an event about its recovery');
+    expect(news()).toEqual([
+      'GpuHealthy: GPU GPU-1 is healthy',
+      'GpuUnhealthy: GPU GPU-1 is unhealthy: the inventory file says "unhealthy"',
+    ]);
+  });
+
   it('is the last judge: an allocation written by hand cannot overfill a GPU', async () => {
     await start([16]);
     const [first, second] = ['a', 'b'].map((name) => stand.bind({ name, slices: [6], gpus: [0] }));
@@ -185,5 +205,21 @@ describe('the agent without CDI', () => {
       await stand.kubelet.run(pod);
       expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe(`GPU-${gpu}`);
     }
+  });
+
+  it('mounts and preloads a limiter library, and what MPS clients need, in its answer to Allocate', async () => {
+    await start([16], {
+      binding: 'env',
+      isolation: 'mps',
+      mpsPipeDirectory: '/run/mps',
+      ...limiterFor('/opt/limiter.so'),
+    });
+    const pod = stand.bind({ name: 'p', slices: [4], gpus: [0] });
+    await stand.kubelet.run(pod);
+    const answer = stand.kubelet.responseOf(pod.uid, 'c0', MEMORY);
+    const limiter = answer?.mounts.find(({ host_path: path }) => path === '/opt/limiter.so');
+    expect(limiter).toMatchObject({ container_path: answer?.envs['LD_PRELOAD'], read_only: true });
+    expect(answer?.mounts.map(({ host_path: path }) => path)).toEqual(['/opt/limiter.so', '/run/mps', '/dev/shm']);
+    expect(answer?.envs).toMatchObject({ CUDA_MPS_PINNED_DEVICE_MEM_LIMIT: '0=4096M' });
   });
 });

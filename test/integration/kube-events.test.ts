@@ -65,6 +65,19 @@ describe('an event', () => {
       expect(stored()[0]).not.toHaveProperty(unset);
   });
 
+  it('about a node is written where kubectl describe looks for it', async () => {
+    sink.publishForNode({ nodeName: 'gpu-1', type: 'Warning', reason: 'GpuUnhealthy', message: 'GPU-3 is broken' });
+    await sink.idle();
+    expect(problems).toEqual([]);
+    const [about] = stored();
+    expect(about).toMatchObject({
+      metadata: { namespace: 'default', name: expect.stringMatching(/^gpu-1\.[0-9a-f]{16}$/) as unknown },
+      reason: 'GpuUnhealthy',
+      action: 'HealthCheck',
+    });
+    expect(about).toHaveProperty('regarding', { apiVersion: 'v1', kind: 'Node', name: 'gpu-1', uid: 'gpu-1' });
+  });
+
   it('that is repeated soon is not written again; later it becomes a series with the full count', async () => {
     for (let times = 0; times < 5; times++) sink.publish(event());
     await sink.idle();
