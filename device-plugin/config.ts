@@ -101,7 +101,7 @@ function listenFindings({ listen }: AgentOptionValues): Finding[] {
   return [warning(['listen'], `${listen} shows pods and their load to any caller; restrict it with a NetworkPolicy`)];
 }
 
-function isolationFindings({ isolation, mpsPipeDirectory, limiterLibrary, binding }: AgentOptionValues): Finding[] {
+function isolationFindings({ isolation, mpsPipeDirectory }: AgentOptionValues): Finding[] {
   const findings: Finding[] = [];
   if (isolation === 'mps' && mpsPipeDirectory === undefined) {
     const advice = 'mps needs the pipe directory of its control daemon; set mpsPipeDirectory, usually /tmp/nvidia-mps';
@@ -109,10 +109,6 @@ function isolationFindings({ isolation, mpsPipeDirectory, limiterLibrary, bindin
   }
   if (isolation !== 'mps' && mpsPipeDirectory !== undefined) {
     findings.push(warning(['mpsPipeDirectory', 'isolation'], 'has no effect without isolation: mps'));
-  }
-  if (limiterLibrary !== undefined && binding !== 'cdi') {
-    const advice = 'is mounted through CDI, and without it containers would start unlimited; add --binding cdi';
-    findings.push(error(['limiterLibrary', 'binding'], advice));
   }
   return findings;
 }

@@ -1,12 +1,13 @@
 // What the agent does by the clock: operator overrides from its Node, files of gone pods, and pods over their grant.
 
 import type { EventSink } from '../extender/app/ports.ts';
+import { GPU_OVERRIDE_ANNOTATION, GPUSHARE_NO_ISOLATION_LABEL } from '../extender/core/resources.ts';
 import { apiPath, isRecord, messageOf, stringAt, type KubeApi } from '../extender/kube/kube-api.ts';
 import type { EnvBinding } from './binding/env-binding.ts';
 import type { NodeJudge } from './binding/judge.ts';
 import type { LateBinding } from './binding/late-binding.ts';
 import type { HealthMonitor } from './health/monitor.ts';
-import { GPU_OVERRIDE_ANNOTATION, parseOverrides } from './health/override.ts';
+import { parseOverrides } from './health/override.ts';
 import type { WatchedNodePods } from './kube/node-pods.ts';
 import { findOveruse } from './load/overuse.ts';
 import { podUses, type LoadReporter } from './load/report.ts';
@@ -37,7 +38,6 @@ const OVERRIDES_EVERY_MILLIS = 10_000;
 const COLLECT_EVERY_MILLIS = 30_000;
 const OVERUSE_EVERY_MILLIS = 30_000;
 const NODE_READ_MILLIS = 5000;
-const NO_ISOLATION_LABEL = 'cgpu.disable.isolation';
 
 export function startAgentDuties(deps: DutyDeps): AgentDuties {
   let disablesIsolation = false;
@@ -85,7 +85,7 @@ async function ownNode({
   if (answer.status !== 200 || !isRecord(answer.body)) throw new Error(`the API server answered ${answer.status}`);
   return {
     overrides: stringAt(answer.body, 'metadata', 'annotations', GPU_OVERRIDE_ANNOTATION),
-    disablesIsolation: stringAt(answer.body, 'metadata', 'labels', NO_ISOLATION_LABEL) === 'true',
+    disablesIsolation: stringAt(answer.body, 'metadata', 'labels', GPUSHARE_NO_ISOLATION_LABEL) === 'true',
   };
 }
 

@@ -7,12 +7,12 @@ import { checkCombinations } from './config/checks.ts';
 import { loadOptions } from './config/load.ts';
 import type { ConfigInputs, Loaded, Program } from './config/load.ts';
 import { extenderOptions } from './config/options.ts';
-import type { CoLocationLimits, OptionValues } from './config/options.ts';
+import type { OptionValues } from './config/options.ts';
+import type { GpuLimits } from './core/limits.ts';
 import type { Setting } from './config/sources.ts';
 
 export type { Address } from './config/address.ts';
 export type { ConfigInputs } from './config/load.ts';
-export type { CoLocationLimits } from './config/options.ts';
 
 export interface ServingTlsConfig {
   readonly certFile: string;
@@ -54,7 +54,7 @@ export interface ExtenderConfig extends Pick<
   readonly publish?: PublishConfig;
   /** `undefined`: the caller chooses a name unique to this process. */
   readonly identity?: string;
-  readonly limits: CoLocationLimits;
+  readonly limits: GpuLimits;
 }
 
 export type ConfigResult = Loaded<ExtenderConfig>;

@@ -18,6 +18,10 @@ RUN npm run build && cp device-plugin/proto/*.proto dist/device-plugin/proto/ &&
 
 FROM ${NODE_IMAGE}
 ENV NODE_ENV=production
+# Calls into the driver and file access share these worker threads. Waiting for GPU events holds one of them, and so does each
+# GPU whose driver hangs; with the usual four, three such GPUs would keep the files of new containers from being written. Read
+# once, before the first use, so it cannot be set later.
+ENV UV_THREADPOOL_SIZE=8
 WORKDIR /app
 # The version comes from package.json.
 COPY --from=build /app/package.json ./

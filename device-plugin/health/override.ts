@@ -6,7 +6,7 @@
 // `healthy` and `unhealthy` hold while they stand there, whatever the agent sees; `clear` ends quarantines and forgets
 // past failures for as long as it stands, and leaves the judgement to the agent. `*` speaks for all GPUs not named.
 
-export const GPU_OVERRIDE_ANNOTATION = 'gpuloom.io/gpu-override';
+import { GPU_OVERRIDE_ANNOTATION } from '../../extender/core/resources.ts';
 
 export const GPU_OVERRIDES = ['healthy', 'unhealthy', 'clear'] as const;
 export type GpuOverride = (typeof GPU_OVERRIDES)[number];

@@ -1,6 +1,7 @@
 // Every option of the extender in one schema: type, default, flag, summary and what a good value looks like.
 // Flags, environment variables, file keys, help and error texts are all derived from it; nothing else names an option.
 
+import { DEFAULT_LIMITS, type GpuLimits } from '../core/limits.ts';
 import type { LogLevel } from '../logging.ts';
 import { address, boolean, file, integer, list, LOG_LEVELS, MILLIS, oneOf, text, withDefault } from './option-kinds.ts';
 import { optionSet } from './option-set.ts';
@@ -110,10 +111,22 @@ const SCHEMA: OptionSchema<OptionValues> = {
     'requests',
   ),
   limits: {
-    batchBesideOnline: integer(0, 64, 1, 'batch pods on a GPU that hosts online pods', 'pods'),
-    batchShareBesideOnlinePercent: integer(0, 100, 50, 'GPU memory that batch may use beside online', 'percent'),
-    batchPerGpu: integer(0, 256, 4, 'batch pods on one GPU', 'pods'),
-    podsPerGpu: integer(1, 256, 16, 'pods on one GPU', 'pods'),
+    batchBesideOnline: integer(
+      0,
+      64,
+      DEFAULT_LIMITS.batchBesideOnline,
+      'batch pods on a GPU that hosts online pods',
+      'pods',
+    ),
+    batchShareBesideOnlinePercent: integer(
+      0,
+      100,
+      DEFAULT_LIMITS.batchShareBesideOnlinePercent,
+      'GPU memory that batch may use beside online',
+      'percent',
+    ),
+    batchPerGpu: integer(0, 256, DEFAULT_LIMITS.batchPerGpu, 'batch pods on one GPU', 'pods'),
+    podsPerGpu: integer(1, 256, DEFAULT_LIMITS.podsPerGpu, 'pods on one GPU', 'pods'),
   },
 };
 
@@ -144,15 +157,7 @@ export interface OptionValues {
   readonly reservationHoldMillis: number;
   readonly bodyLimitMiB: number;
   readonly mixWindow: number;
-  readonly limits: CoLocationLimits;
-}
-
-/** Bounds on what may share one GPU. */
-export interface CoLocationLimits {
-  readonly batchBesideOnline: number;
-  readonly batchShareBesideOnlinePercent: number;
-  readonly batchPerGpu: number;
-  readonly podsPerGpu: number;
+  readonly limits: GpuLimits;
 }
 
 export function extenderOptions(): OptionSet<OptionValues> {

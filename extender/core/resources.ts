@@ -24,6 +24,8 @@ export const POD_ANNOTATIONS = {
 export const ALLOCATION_ANNOTATION = 'gpuloom.io/allocation';
 /** Written by the node agent on its Node. */
 export const INVENTORY_ANNOTATION = 'gpuloom.io/inventory';
+/** Written by operators on a Node: their word on its GPUs. Read by the node agent. */
+export const GPU_OVERRIDE_ANNOTATION = 'gpuloom.io/gpu-override';
 
 /** Annotations of the gpushare pair (research: gpushare-scheduler-extender c0b6141, `pkg/utils/const.go`). */
 export const GPUSHARE_ANNOTATIONS = {
@@ -37,6 +39,8 @@ export const GPUSHARE_ANNOTATIONS = {
 } as const;
 
 export const GPUSHARE_NODE_RESOURCES = { memory: 'aliyun.com/gpu-mem', count: 'aliyun.com/gpu-count' } as const;
+/** `true` on a Node: containers there are told to switch off what isolates them. */
+export const GPUSHARE_NO_ISOLATION_LABEL = 'cgpu.disable.isolation';
 export const GPUSHARE_CONFIGMAP_PREFIX = 'unhealthy-gpu-';
 
 export type ProfileName = 'gpuloom' | 'gpushare';

@@ -124,6 +124,11 @@ containerdConfig: /etc/containerd/other.toml
     });
   });
 
+  it.each(['auto', 'cdi', 'env'])('let a limiter library go with binding %s', (binding) => {
+    const env = { GPULOOM_LIMITER_LIBRARY: '/l.so', GPULOOM_BINDING: binding };
+    expect(config({ env })).toMatchObject({ limiterLibrary: '/l.so', binding });
+  });
+
   it('without a flag are read from the environment, lists of numbers too', () => {
     const env = { GPULOOM_XIDS_REMOVE: '94, 95', GPULOOM_HEALTH_CLEAN_PROBES: '3', GPULOOM_DEVICE_NODES: 'none' };
     expect(config({ env })).toMatchObject({
@@ -162,7 +167,6 @@ describe('errors', () => {
     ['a name that no node can have', { argv: ['--node-name', 'GPU_1'] }, 'is not the name of a Node'],
     ['an inventory file without a path', { argv: ['--inventory', 'file:'] }, 'auto, nvml, smi or file:PATH'],
     ['MPS without its pipe directory', { env: { GPULOOM_ISOLATION: 'mps' } }, 'set mpsPipeDirectory'],
-    ['a limiter that may not be mounted', { env: { GPULOOM_LIMITER_LIBRARY: '/l.so' } }, 'add --binding cdi'],
     ['an XID both added and removed', { file: 'xids: { add: [79, 94], remove: [94] }' }, '94 is in xids.remove too'],
     ['an XID that is none', { file: 'xids: { add: [0] }' }, 'is not a list of XIDs'],
     ['a port out of range', { argv: ['--listen', '127.0.0.1:70000'] }, 'is not HOST:PORT'],

@@ -6,8 +6,11 @@ import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { loadAgentConfig } from '../../device-plugin/config.ts';
 import type { AgentConfig } from '../../device-plugin/config.ts';
-import { GPU_OVERRIDE_ANNOTATION } from '../../device-plugin/health/override.ts';
-import { GPUSHARE_NODE_RESOURCES, INVENTORY_ANNOTATION } from '../../extender/core/resources.ts';
+import {
+  GPU_OVERRIDE_ANNOTATION,
+  GPUSHARE_NODE_RESOURCES,
+  INVENTORY_ANNOTATION,
+} from '../../extender/core/resources.ts';
 import { stringAt } from '../../extender/kube/kube-api.ts';
 import { at, listAt } from '../support/api-connection.ts';
 import { DEPLOY, documentIn, documentsIn, manifests, patched, yamlFiles } from '../support/deploy-files.ts';
@@ -248,6 +251,13 @@ describe("the agent's image", () => {
     expect(text).toContain('cp device-plugin/proto/*.proto dist/device-plugin/proto/');
     expect(text).toContain('ENTRYPOINT ["node", "dist/device-plugin/main.js"]');
     expect(text).toContain(`EXPOSE ${configOf(BASE).listen.port}`);
+  });
+
+  it('has worker threads left for files while one waits for events and several are lost to GPUs that hang', () => {
+    const threads = Number(/^ENV UV_THREADPOOL_SIZE=(\d+)$/m.exec(text)?.[1]);
+    expect(threads).toBeGreaterThanOrEqual(8);
+    // A DaemonSet that set it too would win over the image.
+    expect(listAt(BASE, `${CONTAINER}.env`).map((entry) => at(entry, 'name'))).not.toContain('UV_THREADPOOL_SIZE');
   });
 
   it('is the one that the manifests name', () => {
