@@ -27,7 +27,7 @@ export function allocationAnnotations(
   const count = state.gpuCount[node] ?? 0;
   let gpuSlices = 0;
   for (let at = start; at < start + count; at++) {
-    if (state.gpuUuid[at] === gpus[0]?.uuid) gpuSlices = state.gpuCapacity[at] ?? 0;
+    if (state.gpuIndex[at] === gpus[0]?.index) gpuSlices = state.gpuCapacity[at] ?? 0;
   }
   const gpushare = encodeGpushareAllocation(allocation, {
     podSlices: request.slicesPerGpu * request.gpuCount,

@@ -3,6 +3,7 @@
 
 import { ownValue, type StringMap } from './manifest.ts';
 import type { Allocation, AllocationClaim } from './model.ts';
+import { gpuKey } from './resident.ts';
 import { ALLOCATION_ANNOTATION, GPUSHARE_ANNOTATIONS } from './resources.ts';
 
 export const ALLOCATION_VERSION: number = 1;
@@ -77,7 +78,7 @@ function parseOurs(value: unknown): Claimed[] | undefined {
     if (!Array.isArray(gpus)) return undefined;
     for (const gpu of gpus as readonly unknown[]) {
       if (!isRecord(gpu) || typeof gpu['uuid'] !== 'string' || !Number.isInteger(gpu['index'])) return undefined;
-      claimed.set(`${gpu['uuid']}#${String(gpu['index'])}`, { uuid: gpu['uuid'], index: Number(gpu['index']) });
+      claimed.set(`${gpu['uuid']}#${String(gpu['index'])}`, gpuKey(gpu['uuid'], Number(gpu['index'])));
     }
   }
   return [...claimed.values()];

@@ -4,7 +4,7 @@
 import { allocationFor } from './assign.ts';
 import type { FitRules } from './fit.ts';
 import type { Ledger } from './ledger.ts';
-import type { GpuKey } from './resident.ts';
+import { gpuKey, type GpuKey } from './resident.ts';
 import { DEFAULT_LIMITS, type GpuLimits } from './limits.ts';
 import type { StringMap } from './manifest.ts';
 import { FragmentationMeter } from './fragmentation.ts';
@@ -79,6 +79,11 @@ export class Engine {
     this.policy(this.defaultPolicy);
   }
 
+  /** The typical requests in use. */
+  get mix(): Mix {
+    return this.#currentMix();
+  }
+
   shapeOf(request: PodRequest, namespace: string, labels: StringMap): Shape {
     const { terms } = this.ledger;
     const isPlain = terms.isIdle && !hasAffinity(request);
@@ -125,7 +130,7 @@ export class Engine {
     const gpus: GpuKey[] = [];
     for (let each = 0; each < this.#bench.choice.count; each++) {
       const at = start + (this.#bench.choice.gpus[each] ?? 0);
-      gpus.push({ uuid: state.gpuUuid[at] ?? '', index: state.gpuIndex[at] ?? 0 });
+      gpus.push(gpuKey(state.gpuUuid[at] ?? '', state.gpuIndex[at] ?? 0));
     }
     gpus.sort((a, b) => a.index - b.index);
     return { kind: 'placed', gpus, allocation: allocationFor(shape.request, gpus), score };

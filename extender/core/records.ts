@@ -7,6 +7,7 @@ import type { Gpu, GpuDemand, NodeGpus, NodeRecord, PodRecord } from './model.ts
 import { cpuMilli, memoryMiB, parseCount } from './quantity.ts';
 import { gpuDemand, hostRequest } from './request.ts';
 import type { RequestPool } from './request-pool.ts';
+import { nameByIndex } from './resident.ts';
 import { GPUSHARE_NODE_RESOURCES, INVENTORY_ANNOTATION, type Profile } from './resources.ts';
 
 const NO_LABELS: StringMap = {};
@@ -80,7 +81,7 @@ function gpushareGpus(node: NodeManifest): NodeGpus {
   }
   const slices = Math.floor(total / count);
   const gpus = Array.from({ length: count }, (_, index): Gpu => ({
-    uuid: `index-${index}`,
+    uuid: nameByIndex(index),
     index,
     minor: index,
     model: 'unknown',

@@ -14,6 +14,16 @@ export interface GpuKey {
   readonly index: number;
 }
 
+/** What stands for the UUID of a GPU that gpushare's node status counts and does not name; no GPU is called so. */
+export function nameByIndex(index: number): string {
+  return `index-${index}`;
+}
+
+/** How an allocation names a GPU: one without a UUID by its index alone, so that it is found again under its UUID. */
+export function gpuKey(uuid: string, index: number): GpuKey {
+  return { uuid: uuid === nameByIndex(index) ? '' : uuid, index };
+}
+
 /** A pod that occupies a node. */
 export interface Resident {
   /** The pod's UID; for a reservation set aside, the UID with its node name. */

@@ -146,6 +146,14 @@ describe('the allocation annotations', () => {
     expect(decodeClaim({ ALIYUN_COM_GPU_MEM_IDX: '-1' }).kind).toBe('invalid');
   });
 
+  it('names a GPU that had no UUID yet by its index, whatever stands in its place', () => {
+    const unnamed = { containers: [{ name: 'main', gpus: [{ uuid: 'index-2', index: 2, slices: 4, core: 0 }] }] };
+    expect(decodeClaim({ [ALLOCATION_ANNOTATION]: encodeAllocation(unnamed) })).toEqual({
+      kind: 'gpus',
+      gpus: [{ uuid: '', index: 2 }],
+    });
+  });
+
   it('never throws on hostile text', () => {
     fc.assert(
       fc.property(fc.oneof(fc.string(), fc.json()), (text) => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { drift } from '../../extender/core/drift.ts';
 import { encodeAllocation } from '../../extender/core/allocation-codec.ts';
+import { nodeRecord } from '../../extender/core/records.ts';
 import { ALLOCATION_ANNOTATION } from '../../extender/core/resources.ts';
 import { gpusOf, node, pod, type PodSketch } from '../support/builders.ts';
 import { Bench } from '../support/engine.ts';
@@ -148,6 +149,20 @@ describe('the ledger', () => {
     expect(freeSlices(bench, 'n')).toEqual([4]);
     ledger.release('first');
     expect(freeSlices(bench, 'n')).toEqual([10]);
+  });
+
+  it('keeps pods on their GPUs when the node agent names GPUs that only gpushare described before', () => {
+    const capacity = { 'aliyun.com/gpu-mem': '32', 'aliyun.com/gpu-count': '2' };
+    const before = nodeRecord({ metadata: { name: 'n' }, status: { capacity } });
+    if (before === undefined) throw new Error('the node has a name');
+    const bench = new Bench([]);
+    bench.engine.ledger.upsertNode(before);
+    bench.place({ name: 'first', slices: 10 }, 'n');
+    bench.place({ name: 'second', slices: 12 }, 'n');
+    const free = freeSlices(bench, 'n');
+    bench.engine.ledger.upsertNode(node({ name: 'n', gpus: gpusOf(2, 16) }));
+    expect(freeSlices(bench, 'n')).toEqual(free);
+    expect(bench.reason({ name: 'p', slices: 4 }, 'n')).toBe('Fits');
   });
 
   it('treats GPUs that gpushare lists as unhealthy as such, and takes them back', () => {
