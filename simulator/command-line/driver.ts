@@ -34,7 +34,7 @@ export function addDriverOptions(command: Command): Command {
     .addOption(
       new Option(
         '--in-tree-scores <which>',
-        `${SCHEDULER_ONLY} stock: LeastAllocated and BalancedAllocation count too (default); none`,
+        `${SCHEDULER_ONLY} stock (LeastAllocated and BalancedAllocation; default), most-allocated, or none`,
       ).choices(IN_TREE_SCORES),
     )
     .addOption(

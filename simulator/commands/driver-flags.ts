@@ -2,11 +2,12 @@
 // flag without effect.
 
 import type { SimulatedPolicyName } from '../policy/selection.ts';
-import { DIRECT, SHIPPED_SCHEDULER, type CpuPods, type DriverSettings } from '../run/driver.ts';
+import { DIRECT, SHIPPED_SCHEDULER, type CpuPods, type DriverSettings, type InTreeScores } from '../run/driver.ts';
 import { TraceFault } from '../trace/fault.ts';
 import type { Ranking } from '../../extender/core/ranking.ts';
 
 export const DRIVERS = ['direct', 'scheduler'] as const;
+export const IN_TREE_SCORES = ['stock', 'most-allocated', 'none'] as const;
 
 export interface DriverFlags {
   readonly driver: DriverSettings['kind'];
@@ -17,9 +18,6 @@ export interface DriverFlags {
   readonly inTreeScores?: InTreeScores;
   readonly cpuPods?: CpuPods;
 }
-
-export const IN_TREE_SCORES = ['stock', 'none'] as const;
-export type InTreeScores = (typeof IN_TREE_SCORES)[number];
 
 const SCHEDULER_FLAGS: readonly (readonly [keyof DriverFlags, string])[] = [
   ['ranking', '--ranking'],
@@ -47,7 +45,7 @@ export function driverOf(flags: DriverFlags, policies: readonly SimulatedPolicyN
     narrow: flags.narrow ?? shipped.narrow,
     weight: flags.weight ?? shipped.weight,
     percentageOfNodesToScore: flags.percentageOfNodesToScore ?? shipped.percentageOfNodesToScore,
-    inTreeScores: flags.inTreeScores === undefined ? shipped.inTreeScores : flags.inTreeScores === 'stock',
+    inTreeScores: flags.inTreeScores ?? shipped.inTreeScores,
     cpuPods: flags.cpuPods ?? shipped.cpuPods,
   };
 }

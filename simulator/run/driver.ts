@@ -21,6 +21,14 @@ export type CpuPods =
   /** The policy, as in the FGD experiments. */
   | 'policy';
 
+/** Which score plugins of kube-scheduler tell nodes apart. */
+export type InTreeScores =
+  /** NodeResourcesLeastAllocated and NodeResourcesBalancedAllocation, as in the default profile. */
+  | 'stock'
+  /** NodeResourcesMostAllocated in the place of both. */
+  | 'most-allocated'
+  | 'none';
+
 /** kube-scheduler's configuration and the extender's, as far as they bear on the choice of a node. */
 export interface SchedulerSettings {
   readonly kind: 'scheduler';
@@ -31,8 +39,7 @@ export interface SchedulerSettings {
   readonly weight: number;
   /** 0 = kube-scheduler's default formula. */
   readonly percentageOfNodesToScore: number;
-  /** Whether the in-tree scores count, or all nodes score 0 in-tree. */
-  readonly inTreeScores: boolean;
+  readonly inTreeScores: InTreeScores;
   readonly cpuPods: CpuPods;
 }
 
@@ -47,6 +54,6 @@ export const SHIPPED_SCHEDULER: SchedulerSettings = {
   narrow: 32,
   weight: 200,
   percentageOfNodesToScore: 100,
-  inTreeScores: true,
+  inTreeScores: 'stock',
   cpuPods: 'in-tree',
 };

@@ -85,7 +85,7 @@ export class SchedulerDriver implements Driver {
     if (asked === undefined) this.#scores.fill(0, 0, count);
     else scaleScores(this.#engine.verdicts(asked), ledger.state, ranking, this.#nodes, count, this.#scores);
     for (let each = 0; each < count; each++) {
-      const inTree = inTreeScores ? this.#inTree.score(this.#nodes[each] ?? 0, request) : 0;
+      const inTree = this.#inTree.score(inTreeScores, this.#nodes[each] ?? 0, request);
       this.#totals[each] = (this.#scores[each] ?? 0) * weight * EXTENDER_SCALE + inTree;
     }
   }

@@ -5,6 +5,7 @@
 
 import type { Ledger } from '../../extender/core/ledger.ts';
 import type { PodRequest } from '../../extender/core/model.ts';
+import type { InTreeScores } from '../run/driver.ts';
 
 const MOST = 100;
 
@@ -19,6 +20,15 @@ export function balancedAllocation(cpuUsed: number, cpu: number, memoryUsed: num
   const memoryFraction = memory === 0 ? 1 : memoryUsed / memory;
   if (cpuFraction >= 1 || memoryFraction >= 1) return 0;
   return Math.floor((1 - Math.abs(cpuFraction - memoryFraction)) * MOST);
+}
+
+/** 100 for a full node: mean over CPU and memory, cut as above. */
+export function mostAllocated(cpuUsed: number, cpu: number, memoryUsed: number, memory: number): number {
+  return Math.floor((usedPart(cpuUsed, cpu) + usedPart(memoryUsed, memory)) / 2);
+}
+
+function usedPart(used: number, capacity: number): number {
+  return capacity === 0 || used > capacity ? 0 : Math.floor((used * MOST) / capacity);
 }
 
 function unused(used: number, capacity: number): number {
@@ -57,12 +67,14 @@ export class InTreePlugins {
   }
 
   /** The sum of the in-tree scores of a node with the pod on it, 0..200. */
-  score(node: number, { host }: PodRequest): number {
+  score(which: InTreeScores, node: number, { host }: PodRequest): number {
+    if (which === 'none') return 0;
     const { state } = this.#ledger;
     const cpu = this.#cpuMilli[node] ?? 0;
     const memory = this.#memoryMiB[node] ?? 0;
     const cpuUsed = cpu - (state.cpuFreeMilli[node] ?? 0) + host.cpuMilli;
     const memoryUsed = memory - (state.memoryFreeMiB[node] ?? 0) + host.memoryMiB;
+    if (which === 'most-allocated') return mostAllocated(cpuUsed, cpu, memoryUsed, memory);
     return leastAllocated(cpuUsed, cpu, memoryUsed, memory) + balancedAllocation(cpuUsed, cpu, memoryUsed, memory);
   }
 }

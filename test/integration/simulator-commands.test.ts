@@ -100,6 +100,15 @@ describe('run', () => {
       ['run', '--scale', '0.01', '--json', '/nowhere/x'],
       /\/nowhere\/x: cannot be written/,
     ],
+    ['a flag that the driver ignores', ['run', '--narrow', '8'], /--narrow: .*add --driver scheduler/],
+    ['a ranking that is none', ['run', '--ranking', 'best'], /Allowed choices are decisive, advisory/],
+    ['more than all nodes', ['run', '--percentage-of-nodes-to-score', '101'], /whole number from 0 to 100/],
+    ['a policy that ranks nothing', ['run', '--driver', 'scheduler', '--policy', 'random'], /random ranks no nodes/],
+    [
+      'a check of more than the policies',
+      ['compare', '--openb', 'x', '--check', '--driver', 'scheduler'],
+      /--check: the published results are of the policies alone/,
+    ],
     ['a check of generated workloads', ['compare', '--check'], /add --openb/],
   ])('ends with code 2 and advice on %s', async (_, argv, message) => {
     const { code, stderr } = await callSimulator(...argv);
@@ -121,12 +130,15 @@ describe('run', () => {
 });
 
 describe('compare', () => {
-  it('gives the same bytes on any number of workers', async () => {
+  it.each([
+    ['fgd,random', ['--driver', 'direct']],
+    ['fgd,spread', ['--driver', 'scheduler', '--ranking', 'advisory', '--weight', '1']],
+  ])('gives the same bytes on any number of workers: %s, %o', async (policies, driver) => {
     using folder = new Folder();
     const outputs: string[] = [];
     for (const workers of ['1', '2', '3']) {
       const out = folder.free(`${workers}.json`);
-      const flags = ['--scale', '0.02', '--seeds', '1,2', '--policies', 'fgd,random', '--workers', workers];
+      const flags = ['--scale', '0.02', '--seeds', '1,2', '--policies', policies, ...driver, '--workers', workers];
       const { code, stdout } = await callSimulator('compare', ...flags, '--json', out);
       expect(code).toBe(0);
       outputs.push(stdout + readFileSync(out, 'utf8'));
