@@ -93,7 +93,15 @@ export function createApplication(options: ApplicationOptions, ports: Applicatio
       nodes: nodeFeed({ engine }),
       unhealthyLists: unhealthyFeed({ engine }),
     },
-    filter: createFilter({ engine, readPod, refusal, narrow, texts: new ReasonTexts(profile.name), ...reporter }),
+    filter: createFilter({
+      engine,
+      readPod,
+      refusal,
+      narrow,
+      ranking,
+      texts: new ReasonTexts(profile.name),
+      ...reporter,
+    }),
     prioritize: createPrioritize({ engine, readPod, refusal, ranking }),
     bind: createBind({ ...bindDeps, refusal, onEnd: reporter.onEnd }),
     explain: ({ namespace, name }) => {

@@ -3,7 +3,7 @@
 
 import type { Engine } from '../core/engine.ts';
 import type { PodRecord } from '../core/model.ts';
-import { BestNodes } from '../core/ranking.ts';
+import { BestNodes, type Ranking } from '../core/ranking.ts';
 import { FITS, isResolvable, REASON, REASON_COUNT } from '../core/reasons.ts';
 import type { Shape } from '../core/shape.ts';
 import type { ShapeVerdicts } from '../core/verdicts.ts';
@@ -17,8 +17,9 @@ export interface FilterDeps {
   /** Why verbs are refused at the moment, if they are. */
   readonly refusal: () => string | undefined;
   readonly texts: ReasonTexts;
-  /** How many nodes to hand back; 0 = every feasible one. */
+  /** How many nodes to hand back at most; 0 = every feasible one. */
   readonly narrow: number;
+  readonly ranking: Ranking;
   /** Told about every answer: how many candidates failed for which reason code. */
   readonly onAnswer: (pod: PodRecord, shape: Shape, failures: Int32Array, feasible: number) => void;
   /** Told about a pod whose request contradicts itself. */
@@ -27,7 +28,8 @@ export interface FilterDeps {
 
 export function createFilter(deps: FilterDeps): (args: ExtenderArgs) => ExtenderFilterResult {
   const candidates = new Candidates();
-  const best = new BestNodes(Math.max(1, deps.narrow));
+  const kept = keptNodes(deps.narrow, deps.ranking);
+  const best = new BestNodes(Math.max(1, kept));
   const failures = new Int32Array(REASON_COUNT);
   return (args) => {
     const refusal = deps.refusal();
@@ -45,11 +47,19 @@ export function createFilter(deps: FilterDeps): (args: ExtenderArgs) => Extender
     const verdicts = deps.engine.verdicts(shape);
     const feasible = countFailures(candidates, verdicts, failures);
     deps.onAnswer(pod, shape, failures, feasible);
-    if (deps.narrow > 0 && feasible > deps.narrow && !request.hasSoftPreferences) {
+    if (kept > 0 && feasible > kept && !request.hasSoftPreferences) {
       return answer(candidates, narrowed(deps.engine, candidates, verdicts, best), {}, {});
     }
     return listed(deps, candidates, shape, verdicts);
   };
+}
+
+/**
+ * Under decisive ranking prioritize lets nobody but the best node win, and a list of one spares kube-scheduler the
+ * scoring and a whole call; see docs/decisions/0013.
+ */
+function keptNodes(narrow: number, ranking: Ranking): number {
+  return ranking === 'decisive' ? Math.min(narrow, 1) : narrow;
 }
 
 function countFailures(candidates: Candidates, verdicts: ShapeVerdicts, failures: Int32Array): number {

@@ -6,6 +6,7 @@ import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { TSchema } from 'typebox';
 import type { ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority } from '../app/extender-api.ts';
+import type { NodeManifest, PodManifest } from '../core/manifest.ts';
 import { findFault, MAX_JSON_DEPTH } from './json-body.ts';
 
 const text = Type.Optional(Type.String());
@@ -98,6 +99,19 @@ export function createWireParsers(): WireParsers {
     },
     bindingArgs: (value) => parse<ExtenderBindingArgs>(binding, value),
   };
+}
+
+/** Reads Pods and Nodes that come from elsewhere than a scheduler, such as a list that kubectl wrote. */
+export interface ManifestParsers {
+  pod(value: unknown): Parsed<PodManifest>;
+  node(value: unknown): Parsed<NodeManifest>;
+}
+
+/** Compiles the same schemas of Pod and Node that the verbs use. */
+export function createManifestParsers(): ManifestParsers {
+  const pods = Compile(pod);
+  const nodes = Compile(node);
+  return { pod: (value) => parse<PodManifest>(pods, value), node: (value) => parse<NodeManifest>(nodes, value) };
 }
 
 interface Checker {

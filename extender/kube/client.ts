@@ -23,6 +23,7 @@ export type ClusterTarget =
 export interface ConnectOptions {
   readonly version: string;
   readonly connections?: number;
+  readonly credentialsKeptMillis?: number;
   readonly report?: (message: string) => void;
 }
 
@@ -69,6 +70,7 @@ export async function connectKube(target: ClusterTarget, options: ConnectOptions
   const transport = createTransport(credentials, {
     userAgent: `gpuloom-extender/${options.version}`,
     ...(options.connections === undefined ? {} : { connections: options.connections }),
+    ...(options.credentialsKeptMillis === undefined ? {} : { credentialsKeptMillis: options.credentialsKeptMillis }),
     ...(options.report === undefined ? {} : { report: options.report }),
   });
   return { ...transport, origin: credentials.origin, namespace: credentials.namespace };

@@ -1,6 +1,7 @@
 // KubeApi over undici: one connection pool for all requests and watches, rebuilt only when TLS material changes.
 // It never follows redirects, never retries, and sends only to the server its credentials name.
-// Safe for concurrent calls; each call reads the credentials afresh, so rotated tokens and certificates are used.
+// Safe for concurrent calls. Credentials are read afresh every second and after a 401, so rotated tokens and certificates
+// are used, and a burst of bindings does not read the same files for each.
 
 import { createHash } from 'node:crypto';
 import type { ConnectionOptions } from 'node:tls';
@@ -36,6 +37,8 @@ export interface TransportOptions {
   readonly userAgent: string;
   /** Connections to the API server at most; further requests wait for a free one. */
   readonly connections?: number;
+  /** How long credentials are used before they are read again; 1000 when absent. */
+  readonly credentialsKeptMillis?: number;
   readonly report?: (message: string) => void;
 }
 
@@ -46,9 +49,10 @@ export interface KubeTransport extends KubeApi {
 
 export function createTransport(credentials: Credentials, options: TransportOptions): KubeTransport {
   const pool = createPool(options);
+  const authorizations = keptAuthorization(credentials, options.credentialsKeptMillis ?? CREDENTIALS_KEPT_MILLIS);
   const dispatch = async (method: HttpMethod, path: string, request: Omit<KubeRequest, 'timeoutMillis'>) => {
     const signal = request.signal ?? null;
-    const { dispatcher, headers } = await authorized(credentials, pool, request.signal);
+    const { dispatcher, headers } = await authorized(credentials, authorizations, pool, request.signal);
     const body = request.body === undefined ? null : JSON.stringify(request.body);
     const contentType = body === null ? {} : { 'content-type': request.contentType ?? 'application/json' };
     try {
@@ -63,16 +67,22 @@ export function createTransport(credentials: Credentials, options: TransportOpti
         bodyTimeout: 0,
       });
       // undici heeds the signal only once the request has a connection, which a stuck handshake never gives it.
-      return await abortable(answer, request.signal);
+      const answered = await abortable(answer, request.signal);
+      if (answered.statusCode === 401) authorizations.forget();
+      return answered;
     } catch (error) {
       throw unreachable(error, credentials.origin);
     }
   };
   return {
     async request(method, path, request) {
-      const signal = boundedSignal(request.timeoutMillis, request.signal);
-      const answer = await dispatch(method, path, { ...request, signal });
-      return await readAnswer(answer, credentials.origin);
+      const deadline = startDeadline(request.timeoutMillis, request.signal);
+      try {
+        const answer = await dispatch(method, path, { ...request, signal: deadline.signal });
+        return await readAnswer(answer, credentials.origin);
+      } finally {
+        deadline.clear();
+      }
     },
     async stream(path, query, signal): Promise<KubeStream> {
       const answer = await dispatch('GET', path, { query, signal });
@@ -90,8 +100,11 @@ interface Pool {
 
 function createPool(options: TransportOptions): Pool {
   let current: { readonly print: string; readonly dispatcher: Dispatcher } | undefined;
+  let latest: Authorization | undefined;
   return {
     dispatcherFor(authorization) {
+      if (authorization === latest && current !== undefined) return current.dispatcher;
+      latest = authorization;
       const print = fingerprint(authorization);
       if (current?.print === print) return current.dispatcher;
       current?.dispatcher.close().catch((error: unknown) => {
@@ -128,13 +141,34 @@ function fingerprint(authorization: Authorization): string {
   return hash.digest('base64');
 }
 
+const CREDENTIALS_KEPT_MILLIS = 1000;
+
+interface KeptAuthorization {
+  current(): Promise<Authorization>;
+  forget(): void;
+}
+
+function keptAuthorization(credentials: Credentials, keptMillis: number): KeptAuthorization {
+  let kept: { readonly authorization: Authorization; readonly until: number } | undefined;
+  return {
+    async current() {
+      if (kept !== undefined && performance.now() < kept.until) return kept.authorization;
+      const authorization = await credentials.authorize();
+      kept = { authorization, until: performance.now() + keptMillis };
+      return authorization;
+    },
+    forget: () => (kept = undefined),
+  };
+}
+
 async function authorized(
   credentials: Credentials,
+  authorizations: KeptAuthorization,
   pool: Pool,
   signal: AbortSignal | undefined,
 ): Promise<{ dispatcher: Dispatcher; headers: Readonly<Record<string, string>> }> {
   try {
-    const authorization = await abortable(credentials.authorize(), signal);
+    const authorization = await abortable(authorizations.current(), signal);
     return { dispatcher: pool.dispatcherFor(authorization), headers: authorization.headers };
   } catch (error) {
     throw new KubeUnreachable(
@@ -160,9 +194,26 @@ function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promis
   });
 }
 
-function boundedSignal(timeoutMillis: number, signal: AbortSignal | undefined): AbortSignal {
-  const timeout = AbortSignal.timeout(Math.max(0, Math.floor(timeoutMillis)));
-  return signal === undefined ? timeout : AbortSignal.any([timeout, signal]);
+interface Deadline {
+  readonly signal: AbortSignal;
+  clear(): void;
+}
+
+/** AbortSignal.timeout cannot be called off: each would fire, with an error and its stack, long after the answer. */
+function startDeadline(timeoutMillis: number, outer: AbortSignal | undefined): Deadline {
+  const controller = new AbortController();
+  const stop = (): void => controller.abort(new Error('timed out'));
+  const timer = setTimeout(stop, Math.max(0, Math.floor(timeoutMillis)));
+  timer.unref();
+  if (outer?.aborted === true) stop();
+  outer?.addEventListener('abort', stop, { once: true });
+  return {
+    signal: controller.signal,
+    clear: () => {
+      clearTimeout(timer);
+      outer?.removeEventListener('abort', stop);
+    },
+  };
 }
 
 function checkedPath(path: string): string {

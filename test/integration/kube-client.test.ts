@@ -17,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { connectKube, findCluster } from '../../extender/kube/client.ts';
 import type { ClusterTarget, KubeClient } from '../../extender/kube/client.ts';
 import { KubeUnreachable } from '../../extender/kube/kube-api.ts';
+import { createTransport } from '../../extender/kube/transport.ts';
 import { selfSignedCertificate } from '../support/self-signed-certificate.ts';
 
 let directory: string;
@@ -33,8 +34,9 @@ afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
 });
 
-async function connect(target: ClusterTarget): Promise<KubeClient> {
-  const client = await connectKube(target, { version: '1.2.3' });
+async function connect(target: ClusterTarget, credentialsKeptMillis?: number): Promise<KubeClient> {
+  const kept = credentialsKeptMillis === undefined ? {} : { credentialsKeptMillis };
+  const client = await connectKube(target, { version: '1.2.3', ...kept });
   cleanups.push(() => client.close());
   return client;
 }
@@ -94,7 +96,7 @@ describe('the pool', () => {
     expect(client.namespace).toBe('team');
   });
 
-  it('uses a rotated client certificate for the next request, and keeps the pool as long as nothing changed', async () => {
+  it('uses a rotated client certificate once the old one is not kept, and keeps the pool as long as nothing changed', async () => {
     const { cert, key } = selfSignedCertificate('api');
     const [first, second] = [selfSignedCertificate('first'), selfSignedCertificate('second')];
     const names: string[] = [];
@@ -108,7 +110,7 @@ describe('the pool', () => {
       'client-key': file('client.key', first.key),
     };
     const config = kubeconfig(port, { 'certificate-authority': file('ca.crt', cert) }, user);
-    const client = await connect({ kind: 'kubeconfig', path: file('config', JSON.stringify(config)) });
+    const client = await connect({ kind: 'kubeconfig', path: file('config', JSON.stringify(config)) }, 0);
     for (let times = 0; times < 10; times++) await get(client);
     file('client.crt', second.cert);
     file('client.key', second.key);
@@ -135,6 +137,26 @@ describe('credentials', () => {
     file('token', 'from-file\n');
     const path = file('config', JSON.stringify(kubeconfig(port, {}, { tokenFile: 'token' }, 'http')));
     expect((await get(await connect({ kind: 'kubeconfig', path }))).headers['authorization']).toBe('Bearer from-file');
+  });
+
+  it('are kept for a burst of requests, and read again after a 401', async () => {
+    const { port } = await servePlain((request, response) => {
+      if (request.headers.authorization === 'Bearer 1') response.statusCode = 401;
+      echo(request, response);
+    });
+    let reads = 0;
+    const authorize = () => Promise.resolve({ headers: { authorization: `Bearer ${++reads}` }, tls: {} });
+    const transport = createTransport(
+      { origin: `http://127.0.0.1:${port}`, basePath: '', authorize },
+      { userAgent: 'test', credentialsKeptMillis: 3_600_000 },
+    );
+    cleanups.push(() => transport.close());
+    const used = [];
+    for (let times = 0; times < 4; times++) {
+      const { body } = await transport.request('GET', '/version', { timeoutMillis: 5_000 });
+      used.push((body as { headers: Record<string, string> }).headers['authorization']);
+    }
+    expect(used).toEqual(['Bearer 1', 'Bearer 2', 'Bearer 2', 'Bearer 2']);
   });
 
   it('come from an exec plugin that concurrent requests run once', async () => {

@@ -54,7 +54,7 @@ describe('filter', () => {
 
   it('hands back the best K nodes in the order of the ranking when more are feasible', async () => {
     const sketches = nodes(10);
-    const cluster = new TestCluster(sketches, { narrow: 3, defaultPolicy: 'binpack' });
+    const cluster = new TestCluster(sketches, { narrow: 3, ranking: 'advisory', defaultPolicy: 'binpack' });
     for (const [name, slices, node] of [
       ['a', 4, 'n07'],
       ['b', 8, 'n03'],
@@ -87,7 +87,7 @@ describe('filter', () => {
 
   it('narrows among the candidates only, in whatever order they come', () => {
     const sketches = nodes(40);
-    const cluster = new TestCluster(sketches, { narrow: 4 });
+    const cluster = new TestCluster(sketches, { narrow: 4, ranking: 'advisory' });
     for (const from of [0, 13, 39]) {
       const candidates = [...names(sketches).slice(from), ...names(sketches).slice(0, from)].slice(0, 20);
       const { NodeNames } = cluster.app.filter({ Pod: asks({ name: 'p' }), NodeNames: candidates });
@@ -97,7 +97,7 @@ describe('filter', () => {
 
   it('answers full nodes with full nodes', () => {
     const sketches = nodes(2);
-    const cluster = new TestCluster(sketches);
+    const cluster = new TestCluster(sketches, { narrow: 0 });
     const items = [...sketches.map(nodeManifest), { metadata: { name: 'stranger', annotations: { keep: 'me' } } }];
     const answer = cluster.app.filter({ Pod: asks({ name: 'p' }), Nodes: { items }, NodeNames: null });
     expect(answer.Nodes?.items).toEqual(items.slice(0, 2));
@@ -210,7 +210,7 @@ describe('prioritize', () => {
     expect(ask().map(({ Score }) => Score)).toEqual([0, 0, 10, 0]);
   });
 
-  it('agrees with filter on who is best, whatever the policy', async () => {
+  it('under decisive ranking lets that node win which a narrowed filter hands back alone, whatever the policy', async () => {
     for (const defaultPolicy of ['fragmentation', 'binpack', 'spread', 'topology'] as const) {
       const sketches = nodes(8);
       const cluster = new TestCluster(sketches, { narrow: 3, defaultPolicy });
@@ -219,10 +219,24 @@ describe('prioritize', () => {
         await cluster.bind(`r${each}`, `n0${(each * 3) % 8}`);
       }
       const Pod = asks({ name: 'p', slices: 3 });
-      const NodeNames = cluster.app.filter({ Pod, NodeNames: names(sketches) }).NodeNames ?? [];
-      const top = cluster.app.prioritize({ Pod, NodeNames }).filter(({ Score }) => Score === 10);
-      expect(top.map(({ Host }) => Host)).toEqual(NodeNames.slice(0, 1));
+      const { NodeNames } = cluster.app.filter({ Pod, NodeNames: names(sketches) });
+      const scores = cluster.app.prioritize({ Pod, NodeNames: names(sketches) });
+      expect(scores.filter(({ Score }) => Score === 10).map(({ Host }) => Host)).toEqual(NodeNames);
     }
+  });
+
+  it('has the nodes that an advisory filter hands back in its order', async () => {
+    const sketches = nodes(8);
+    const cluster = new TestCluster(sketches, { narrow: 3, ranking: 'advisory', defaultPolicy: 'binpack' });
+    for (const [each, node] of ['n05', 'n02', 'n02'].entries()) {
+      cluster.create({ name: `r${each}`, slices: 2 });
+      await cluster.bind(`r${each}`, node);
+    }
+    const Pod = asks({ name: 'p', slices: 3 });
+    const { NodeNames } = cluster.app.filter({ Pod, NodeNames: names(sketches) });
+    expect(NodeNames).toEqual(['n02', 'n05', 'n00']);
+    const scores = cluster.app.prioritize({ Pod, NodeNames: NodeNames ?? [] }).map(({ Score }) => Score);
+    expect(scores).toEqual([...scores].sort((a, b) => b - a));
   });
 
   it('throws while it may not answer, because kube-scheduler would take zeros for an opinion', () => {
