@@ -73,8 +73,8 @@ export interface KubeEventSink extends EventSink {
 
 const EXTENDER_CONTROLLER = 'gpuloom.io/extender';
 const LONGEST_NOTE = 1024;
-/** Where the events of objects without a namespace go. */
-const CLUSTER_EVENTS_NAMESPACE = 'default';
+/** Where the events of objects without a namespace go. API servers before 1.21 take them in no other. */
+const CLUSTER_EVENTS_NAMESPACE = 'kube-system';
 
 export function createEventSink(options: EventSinkOptions): KubeEventSink {
   return new QueuedEventSink(options);

@@ -71,7 +71,7 @@ describe('an event', () => {
     expect(problems).toEqual([]);
     const [about] = stored();
     expect(about).toMatchObject({
-      metadata: { namespace: 'default', name: expect.stringMatching(/^gpu-1\.[0-9a-f]{16}$/) as unknown },
+      metadata: { namespace: 'kube-system', name: expect.stringMatching(/^gpu-1\.[0-9a-f]{16}$/) as unknown },
       reason: 'GpuUnhealthy',
       action: 'HealthCheck',
     });
