@@ -3,6 +3,7 @@
 
 import { Command, CommanderError } from 'commander';
 
+import { describeBound } from './command-line/bound.ts';
 import { describeCompare } from './command-line/compare.ts';
 import { describeGenerate } from './command-line/generate.ts';
 import { describeRun } from './command-line/run.ts';
@@ -11,7 +12,7 @@ import { TraceFault } from './trace/fault.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
-const COMMANDS = [describeRun, describeCompare, describeGenerate];
+const COMMANDS = [describeRun, describeCompare, describeGenerate, describeBound];
 
 /** Runs one command; the result is the exit code. */
 export async function simulate(argv: readonly string[], terminal: Terminal): Promise<number> {

@@ -78,6 +78,7 @@ describe('the direction of imports', () => {
     ['@grpc/grpc-js', /^device-plugin\/(kubelet|proto)\//],
     ['@grpc/proto-loader', /^device-plugin\/proto\//],
     ['koffi', /^device-plugin\/inventory\/nvml-binding\.ts$/],
+    ['highs', /^simulator\/bound\/solver\.ts$/],
     ['systeminformation', /^device-plugin\/inventory\/host\.ts$/],
   ])('%s is imported only where it belongs', (name, places) => {
     const users = production.filter(({ imports }) =>

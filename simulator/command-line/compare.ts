@@ -34,6 +34,7 @@ export function describeCompare(program: Command, terminal: Terminal, finish: (c
     .option('--scale <number>', 'size of generated clusters and workloads; 1 = 1,213 nodes', positive, 1)
     .option('--workers <number>', 'worker threads (one for each core); the results never depend on it', countOf)
     .option('--check', 'fail unless the results agree with the published ones; see the last lines of the output')
+    .option('--bounds', 'compute the upper bounds of these very arrivals (about a second for each trace and seed)')
     .option('--json <file>', 'every result as JSON; - for stdout')
     .option('--csv <file>', 'one line for each run as CSV; - for stdout');
   addDriverOptions(command)

@@ -3,6 +3,9 @@
 
 import { availableParallelism } from 'node:os';
 
+import { boundTable, namedBounds } from '../bound/table.ts';
+import { knownBoundsOf } from '../bound/known.ts';
+import type { TraceBounds } from '../bound/trace-bounds.ts';
 import { openbFiles } from '../compare/openb-folder.ts';
 import { runTasks } from '../compare/pool.ts';
 import { compareWithPublished, comparisonTable, type Comparison } from '../compare/summary.ts';
@@ -39,11 +42,12 @@ export async function compare(flags: CompareFlags, terminal: Terminal): Promise<
   const results = await runTasks(tasks, workers, (done) => line.tell(done, tasks.length));
   line.end();
   const comparisons = compareWithPublished(results);
+  const bounds = flags.bounds === true ? await boundsOf(tasks, terminal) : undefined;
   const isQuiet = flags.json === '-' || flags.csv === '-';
-  if (!isQuiet) terminal.stdout.write(`${comparisonTable(comparisons)}\n`);
+  if (!isQuiet) terminal.stdout.write(tables(comparisons, bounds));
   if (flags.csv !== undefined) writeOutput(flags.csv, [csvOf(results)], terminal);
   if (flags.json !== undefined) {
-    writeOutput(flags.json, [`${JSON.stringify({ driver, comparisons, results }, undefined, 1)}\n`], terminal);
+    writeOutput(flags.json, [`${JSON.stringify({ driver, comparisons, results, bounds }, undefined, 1)}\n`], terminal);
   }
   return flags.check === true ? verdict(comparisons, isQuiet ? terminal.stderr : terminal.stdout) : 0;
 }
@@ -68,6 +72,26 @@ async function tasksOf(
     }
   }
   return tasks;
+}
+
+/** Of the arrivals that were compared. The solver is loaded only here. */
+async function boundsOf(tasks: readonly CompareTask[], terminal: Terminal): Promise<readonly TraceBounds[]> {
+  const { computeBounds } = await import('./bound.ts');
+  const sources = Map.groupBy(tasks, ({ trace }) => trace);
+  return await computeBounds(
+    [...sources.values()].flatMap((group) => {
+      const [first] = group;
+      return first === undefined ? [] : [{ ...first, seeds: [...new Set(group.map(({ seed }) => seed))] }];
+    }),
+    terminal,
+  );
+}
+
+function tables(comparisons: readonly Comparison[], computed: readonly TraceBounds[] | undefined): string {
+  const traces = [...new Set(comparisons.map(({ trace }) => trace))];
+  const bounds = computed === undefined ? traces.flatMap(knownBoundsOf) : namedBounds(computed);
+  const lines = bounds.length === 0 ? [] : ['', boundTable(bounds)];
+  return `${[comparisonTable(comparisons), ...lines].join('\n')}\n`;
 }
 
 function csvOf(results: readonly CompareResult[]): string {

@@ -25,6 +25,7 @@ export interface CompareFlags extends DriverFlags {
   readonly scale: number;
   readonly workers?: number;
   readonly check?: true;
+  readonly bounds?: true;
   readonly json?: string;
   readonly csv?: string;
 }
@@ -34,4 +35,19 @@ export interface GenerateFlags {
   readonly seed: number;
   readonly scale: number;
   readonly inflate: number;
+}
+
+/** Either the files of `run`, or a folder of traces. */
+export interface BoundFlags {
+  readonly nodes?: string;
+  readonly pods?: string;
+  readonly arrivals?: string;
+  readonly seed?: number;
+  readonly inflate: number;
+  readonly scale: number;
+  readonly openb?: string;
+  readonly traces?: readonly string[];
+  readonly seeds?: readonly number[];
+  readonly json?: string;
+  readonly csv?: string;
 }

@@ -1,7 +1,9 @@
 // From single runs to a table: mean and deviation over seeds for each trace and policy, beside what is published, and
 // the verdict whether they agree. Pure.
 
-import { allocationBounds, publishedResult, PUBLISHED_SEEDS, type MeanAndDeviation } from '../published/results.ts';
+import { publishedResult, PUBLISHED_SEEDS } from '../published/results.ts';
+import { shownStatistics, statistics, type MeanAndDeviation } from '../statistics.ts';
+import { textTable } from '../text-table.ts';
 import type { CompareResult } from './task.ts';
 
 /** How the mean of ours stands to a published one. */
@@ -70,52 +72,18 @@ function isSameTo2Decimals(mean: number, published: number): boolean {
   return Math.abs(mean - published) <= 0.005 + 1e-9;
 }
 
-/** Mean and sample deviation. */
-export function statistics(values: readonly number[]): MeanAndDeviation {
-  const mean = values.reduce((sum, value) => sum + value, 0) / values.length;
-  const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
-  return { mean, deviation: values.length < 2 ? 0 : Math.sqrt(squares / (values.length - 1)) };
-}
-
 export function comparisonTable(comparisons: readonly Comparison[]): string {
   const head = ['trace', 'policy', 'seeds', 'allocated %', 'published', 'fragmented %', 'published', 'refused', ''];
   const rows = comparisons.map((each) => [
     each.trace,
     each.policy,
     String(each.seeds.length),
-    shown(each.allocation),
-    shown(each.published?.allocation),
-    shown(each.fragmentation),
-    shown(each.published?.fragmentation),
+    shownStatistics(each.allocation),
+    shownStatistics(each.published?.allocation),
+    shownStatistics(each.fragmentation),
+    shownStatistics(each.published?.fragmentation),
     each.refused.toFixed(1),
     each.agreement === 'unknown' ? '' : each.agreement,
   ]);
-  return [table(head, rows), ...boundLines(comparisons)].join('\n');
-}
-
-function boundLines(comparisons: readonly Comparison[]): string[] {
-  const traces = [...new Set(comparisons.map(({ trace }) => trace))];
-  const lines = traces.flatMap((trace) => {
-    const bounds = allocationBounds(trace);
-    if (bounds === undefined) return [];
-    const first = bounds.noRefusal === undefined ? '-' : bounds.noRefusal.toFixed(2);
-    return [[trace, first, bounds.linear.toFixed(2)]];
-  });
-  if (lines.length === 0) return [];
-  return ['', table(['trace', 'no refusal up to %', 'upper bound %'], lines)];
-}
-
-function shown(value: MeanAndDeviation | undefined): string {
-  return value === undefined ? '' : `${value.mean.toFixed(2)} ± ${value.deviation.toFixed(2)}`;
-}
-
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  const widths = head.map((title, at) => Math.max(title.length, ...rows.map((row) => row[at]?.length ?? 0)));
-  const isText = (at: number): boolean => at < 2 || at === head.length - 1;
-  const line = (cells: readonly string[]): string =>
-    cells
-      .map((cell, at) => (isText(at) ? cell.padEnd(widths[at] ?? 0) : cell.padStart(widths[at] ?? 0)))
-      .join('  ')
-      .trimEnd();
-  return [line(head), line(widths.map((width) => '-'.repeat(width))), ...rows.map(line)].join('\n');
+  return textTable(head, rows, [0, 1, head.length - 1]);
 }

@@ -3,11 +3,7 @@
 // experiments/analysis/expected_results, analysis_allo_discrete.csv and analysis_frag_discrete.csv (Apache-2.0).
 
 import { PUBLISHED_POLICIES } from '../policy/published.ts';
-
-export interface MeanAndDeviation {
-  readonly mean: number;
-  readonly deviation: number;
-}
+import type { MeanAndDeviation } from '../statistics.ts';
 
 export interface PublishedResult {
   readonly allocation: MeanAndDeviation;
@@ -61,35 +57,6 @@ multigpu40   9.66 0.45  5.69 0.19  4.25 0.29  4.14 0.32  4.63 0.24  2.97 0.09
 multigpu50   9.30 0.42  4.97 0.21  3.82 0.29  3.64 0.29  4.07 0.18  2.69 0.08
 `;
 
-/** What is known of one trace from outside the experiments: upper bounds of the allocation, in percent. */
-export interface AllocationBounds {
-  /** Up to this load a perfect policy can in expectation accept every pod; undefined where scarce models fill up first. */
-  readonly noRefusal: number | undefined;
-  /** Linear program: any policy, clairvoyant, free to refuse. */
-  readonly linear: number;
-}
-
-/** A line for each trace: load without refusals ("-" where it means nothing), bound of the linear program. */
-const BOUNDS = `
-default      96.32 99.89
-cpu050       96.32 99.89
-cpu100       96.32 99.88
-cpu200       96.32 99.89
-cpu250       96.32 99.89
-gpushare40   94.89 99.22
-gpushare60   92.41 97.04
-gpushare80   90.40 94.51
-gpushare100  88.20 91.60
-gpuspec10    96.56 99.88
-gpuspec20    96.32 99.89
-gpuspec25    96.44 99.88
-gpuspec33    - 99.78
-multigpu20   96.82 100.00
-multigpu30   97.20 100.00
-multigpu40   97.59 100.00
-multigpu50   97.99 100.00
-`;
-
 /** The published figures of a trace and policy; undefined where there are none. */
 export function publishedResult(trace: string, policy: string): PublishedResult | undefined {
   const column = PUBLISHED_POLICIES.findIndex((name) => name === policy);
@@ -101,13 +68,6 @@ export function publishedResult(trace: string, policy: string): PublishedResult 
 /** The traces of the published experiments. */
 export function publishedTraces(): readonly string[] {
   return linesOf(ALLOCATION).map(([trace = '']) => trace);
-}
-
-export function allocationBounds(trace: string): AllocationBounds | undefined {
-  const line = linesOf(BOUNDS).find(([name]) => name === trace);
-  if (line === undefined) return undefined;
-  const [, noRefusal, linear] = line;
-  return { noRefusal: noRefusal === '-' ? undefined : Number(noRefusal), linear: Number(linear) };
 }
 
 function pair(table: string, trace: string, column: number): MeanAndDeviation | undefined {
