@@ -35,8 +35,9 @@ describe('the bounds of a workload counted by hand', () => {
     });
   });
 
-  it('one GPU takes two pods of 400 milli, not 2.5', () => {
-    expect(bounds([{ gpus: 1 }], times(3, [1000, 1, 400]))).toMatchObject({ linearPercent: 80, noRefusalPercent: 80 });
+  it('one GPU takes a pod of 600 milli and one of 300, not one and a third', () => {
+    const pods: PodSketch[] = [[1000, 1, 600], ...times(2, [1000, 1, 300])];
+    expect(bounds([{ gpus: 1 }], pods)).toMatchObject({ linearPercent: 90, allCpuOnlyPercent: 90 });
   });
 
   it('pods of 810, 470 and 50 milli: two pairs of the small ones, or one large and three tiny', () => {
