@@ -22,6 +22,10 @@ export interface AgentOptions {
   readonly kubeletDir: string;
   readonly podResourcesSocket: string;
   readonly cdiDir: string;
+  /** Where what must outlive the agent is kept; without it every start is a first one. */
+  readonly stateDir?: string;
+  /** How the source was chosen: GPUs of another choice are none that went missing. */
+  readonly inventory?: string;
   readonly binding: 'cdi' | 'env';
   readonly unitMiB: number;
   readonly isolation: IsolationLevel;

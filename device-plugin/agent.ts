@@ -6,6 +6,7 @@ import { PROFILES } from '../extender/core/resources.ts';
 import { createEventSink, type KubeEventSink } from '../extender/kube/events.ts';
 import { systemDelays } from '../extender/kube/delays.ts';
 import { messageOf } from '../extender/kube/kube-api.ts';
+import { openAgentMemory, type AgentMemory } from './agent-memory.ts';
 import type { AgentOptions } from './agent-options.ts';
 import { NodeJudge } from './binding/judge.ts';
 import { specFolder } from './binding/spec-folder.ts';
@@ -40,6 +41,7 @@ const EVENTS_DRAIN_MILLIS = 1000;
 
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { log, api, nodeName, source } = options;
+  const memory = await openAgentMemory(options, clock);
   const counters = new AgentCounters();
   const judge = new NodeJudge();
   const specs = specFolder(options.cdiDir);
@@ -59,7 +61,10 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   const resource = PROFILES[options.profile].memoryResource;
   const witness = kubeletWitness({ reader, kubeletDir: options.kubeletDir, resource });
   const publisher = startPublisher({ api, delays, nodeName, profile: options.profile, report });
-  const monitor = createMonitor(options, events, () => board.update());
+  const monitor = createMonitor(options, memory, events, () => {
+    board.update();
+    memory.keep(monitor, board.inventory);
+  });
   const inventory = (): InventoryBoard['inventory'] => board.inventory;
   const plugins = startSlicePlugins({
     options,
@@ -77,7 +82,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       counters.oversized = why;
     },
   });
-  const board = createBoard(options, monitor, judge, plugins, publisher);
+  const board = createBoard(options, memory, monitor, judge, plugins, publisher);
   const loads = loadReporter({
     node: nodeName,
     read: () => source.read(),
@@ -85,7 +90,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     owner: ownerReader(options.procRoot),
     clock,
   });
-  const { late, env, memory } = plugins;
+  const { late, env } = plugins;
   const duties = startAgentDuties({
     api,
     nodeName,
@@ -110,7 +115,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   ).then(recovered.resolve);
   const listener = await startOpsListener(options.listen, {
     notReady: () => whyNotReady(monitor, plugins, publisher, counters),
-    metrics: () => agentMetrics({ board, monitor, judge, memory, counters }),
+    metrics: () => agentMetrics({ board, monitor, judge, memory: plugins.memory, counters }),
     report: loads,
   });
   return {
@@ -119,6 +124,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       stopped.abort();
       duties.stop();
       monitor.stop();
+      await memory.written();
       publisher.stop();
       await plugins.stop();
       await pods.reflector.stop();
@@ -145,6 +151,7 @@ function watchPods({ api, nodeName, profile, log }: AgentOptions, judge: NodeJud
 
 function createMonitor(
   { nodeName, source, healthPolicy, probeIntervalMillis, xids, log }: AgentOptions,
+  { former }: AgentMemory,
   events: KubeEventSink,
   update: () => void,
 ): HealthMonitor {
@@ -157,6 +164,9 @@ function createMonitor(
     ...(healthPolicy === undefined ? {} : { policy: healthPolicy }),
     ...(probeIntervalMillis === undefined ? {} : { intervalMillis: probeIntervalMillis }),
     ...(xids === undefined ? {} : { xids }),
+    known: former.known?.gpus.map(({ uuid }) => uuid) ?? [],
+    remembered: former.health,
+    initial: former.initial,
     onTransition: ({ uuid, from, to }) => {
       const message = `GPU ${uuid} is ${to.health}${to.reason === '' ? '' : `: ${to.reason}`}`;
       log.info(message);
@@ -173,6 +183,7 @@ function createMonitor(
 
 function createBoard(
   { unitMiB, isolation, log }: AgentOptions,
+  { former }: AgentMemory,
   monitor: HealthMonitor,
   judge: NodeJudge,
   plugins: SlicePlugins,
@@ -180,6 +191,7 @@ function createBoard(
 ): InventoryBoard {
   return new InventoryBoard({
     monitor,
+    known: former.known,
     options: { unitMiB, isolation, reserve: NO_RESERVE },
     judge,
     announceMemory: (devices) => plugins.announceMemory(devices),

@@ -122,18 +122,25 @@ export function bindingFindings(
   }
   const state = support.kind === 'yes' ? 'ok' : support.kind === 'unknown' ? 'note' : 'stops';
   const chosen = binding === 'cdi' ? 'cdi, as configured' : 'cdi';
-  return [{ state, subject, said: [`${chosen}: ${support.why}`] }, cdiFolder(cdiDir, folder)];
+  return [{ state, subject, said: [`${chosen}: ${support.why}`] }, madeFolder('CDI folder', cdiDir, folder)];
 }
 
 function knownAs({ kind }: CdiSupport): string {
   return kind === 'unknown' ? 'not known to work' : 'not to be had';
 }
 
+/** Without it the agent works, but forgets what stood against a GPU when it restarts. */
+export function stateFinding(path: string, facts: FolderFacts): CheckFinding {
+  const finding = madeFolder('state folder', path, facts);
+  if (finding.state !== 'stops') return finding;
+  return { ...finding, state: 'note', said: [...finding.said, 'until then a restart forgets which GPUs were sick'] };
+}
+
 /** The agent makes the folder where it can, so a missing one does not stop it. */
-function cdiFolder(path: string, facts: FolderFacts): CheckFinding {
-  if (facts.kind !== 'missing') return folderFinding('CDI folder', path, facts, '');
+function madeFolder(subject: string, path: string, facts: FolderFacts): CheckFinding {
+  if (facts.kind !== 'missing') return folderFinding(subject, path, facts, '');
   const said = `${path} is not there yet and will be made; in a container, mount it from the host`;
-  return { state: 'note', subject: 'CDI folder', said: [said] };
+  return { state: 'note', subject, said: [said] };
 }
 
 export function mpsFindings(path: string, folder: FolderFacts, control: SocketFacts): readonly CheckFinding[] {

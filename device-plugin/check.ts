@@ -5,7 +5,14 @@ import { apiPath, describeAnswer, isRecord, messageOf, stringAt } from '../exten
 import type { KubeAnswer, KubeApi } from '../extender/kube/kube-api.ts';
 import { cdiSupport } from './cdi-support.ts';
 import type { FileText } from './cdi-support.ts';
-import { bindingFindings, folderFinding, gpuFindings, mpsFindings, socketFinding } from './check-findings.ts';
+import {
+  bindingFindings,
+  folderFinding,
+  gpuFindings,
+  mpsFindings,
+  socketFinding,
+  stateFinding,
+} from './check-findings.ts';
 import type { CheckFinding, FolderFacts, GpuFacts, SocketFacts } from './check-findings.ts';
 import type { AgentConfig } from './config.ts';
 
@@ -32,15 +39,16 @@ const GPUSHARE_SOCKET = 'aliyungpushare.sock';
 const API_TIMEOUT_MILLIS = 5_000;
 
 export async function runCheck(config: AgentConfig, probes: CheckProbes): Promise<CheckResult> {
-  const [gpus, kubelet, rival, cluster, mps] = await Promise.all([
+  const [gpus, kubelet, rival, cluster, mps, state] = await Promise.all([
     probes.gpus(config.inventory).then((facts) => gpuFindings(facts, config)),
     checkKubelet(config, probes),
     config.profile === 'gpushare' ? checkRival(config, probes) : [],
     checkCluster(config, probes),
     config.isolation === 'mps' ? checkMps(config.mpsPipeDirectory ?? '', probes) : [],
+    probes.folder(config.stateDir).then((facts) => stateFinding(config.stateDir, facts)),
   ]);
   const binding = await checkBinding(config, probes, cluster.runtimeVersion);
-  return render(config.nodeName, [...gpus, ...kubelet, ...rival, ...binding, ...mps, ...cluster.findings]);
+  return render(config.nodeName, [...gpus, ...kubelet, ...rival, ...binding, ...mps, state, ...cluster.findings]);
 }
 
 async function checkKubelet({ kubeletDir, podResourcesSocket }: AgentConfig, probes: CheckProbes) {

@@ -61,6 +61,10 @@ const SCHEMA: OptionSchema<AgentOptionValues> = {
     absolutePath('where the container runtime looks for CDI specs', '--cdi-dir <folder>'),
     '/var/run/cdi',
   ),
+  stateDir: withDefault(
+    absolutePath('where the agent keeps what it must know after a restart', '--state-dir <folder>'),
+    '/var/lib/gpuloom',
+  ),
   binding: withDefault(
     oneOf(['auto', 'cdi', 'env'], {
       flag: '--binding <way>',
@@ -122,6 +126,7 @@ export interface AgentOptionValues {
   readonly kubeletDir: string;
   readonly podResources: string;
   readonly cdiDir: string;
+  readonly stateDir: string;
   readonly binding: 'auto' | 'cdi' | 'env';
   readonly unitMiB: number;
   readonly profile: 'gpuloom' | 'gpushare';

@@ -25,6 +25,7 @@ export interface AgentConfig {
   readonly kubeletDir: string;
   readonly podResourcesSocket: string;
   readonly cdiDir: string;
+  readonly stateDir: string;
   readonly binding: 'auto' | 'cdi' | 'env';
   readonly unitMiB: number;
   readonly profile: ProfileName;

@@ -15,6 +15,8 @@ export interface BoardDeps {
   readonly announceMemory: (devices: readonly PluginDevice[]) => void;
   readonly announceCore: (devices: readonly PluginDevice[]) => void;
   readonly publish: (inventory: Inventory) => void;
+  /** GPUs that the node had before the agent restarted. */
+  readonly known?: Inventory | undefined;
   readonly onNotes: (notes: readonly InventoryNote[]) => void;
 }
 
@@ -36,9 +38,9 @@ export class InventoryBoard {
 
   /** Brings everybody up to date. Call it after each reading and each change of health. */
   update(): void {
-    const { monitor, options, judge } = this.#deps;
+    const { monitor, options, judge, known } = this.#deps;
     if (monitor.reading === undefined) return;
-    const { inventory, notes } = toInventory(monitor.reading, options, monitor.verdict, this.#current);
+    const { inventory, notes } = toInventory(monitor.reading, options, monitor.verdict, this.#current ?? known);
     this.#tellNotes(notes);
     const text = JSON.stringify(inventory);
     if (text === this.#text) return;

@@ -17,6 +17,7 @@ interface RememberedGpu {
   };
 }
 
+/** Nothing of a memory is used that is not whole: what is missing may be what stood against a GPU. */
 export type Recollection =
   | { readonly kind: 'states'; readonly states: ReadonlyMap<string, GpuHealthState> }
   | { readonly kind: 'invalid'; readonly why: string };
@@ -25,6 +26,8 @@ export interface Moment {
   readonly monotonicMillis: number;
   readonly wallMillis: number;
 }
+
+class Malformed extends Error {}
 
 /** GPUs with nothing against them are left out. */
 export function encodeHealth(states: ReadonlyMap<string, GpuHealthState>, now: Moment): string {
@@ -67,33 +70,39 @@ export function decodeHealth(text: string, now: Moment): Recollection {
     const states = Object.entries(gpus).map(([uuid, gpu]) => [uuid, decodeGpu(gpu, now, elapsedMillis)] as const);
     return { kind: 'states', states: new Map(states) };
   } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    return { kind: 'invalid', why: 'the remembered health of GPUs is not JSON; it is left out' };
+    if (!(error instanceof SyntaxError || error instanceof Malformed)) throw error;
+    return { kind: 'invalid', why: 'the remembered health of GPUs is damaged; it is left out' };
   }
 }
 
 function decodeGpu(value: unknown, { monotonicMillis }: Moment, elapsedMillis: number): GpuHealthState {
   const raw = record(value);
-  const ages = Array.isArray(raw?.['failureAgesMillis']) ? (raw['failureAgesMillis'] as readonly unknown[]) : [];
-  const failures = ages
+  const ages: unknown = raw?.['failureAgesMillis'];
+  if (raw === undefined || !Array.isArray(ages)) throw new Malformed();
+  const failures = (ages as readonly unknown[])
     .slice(0, MAX_FAILURES)
-    .map(amount)
-    .filter((age) => age !== undefined)
-    .map((age) => monotonicMillis - elapsedMillis - age);
-  const ailment = record(raw?.['ailment']);
-  if (ailment === undefined) return { ailment: undefined, failures };
+    .map((age) => monotonicMillis - elapsedMillis - required(amount(age)));
+  if (raw['ailment'] === undefined) return { ailment: undefined, failures };
+  const ailment = required(record(raw['ailment']));
   const { reason } = ailment;
-  const left = amount(ailment['quarantineLeftMillis']);
+  if (typeof reason !== 'string') throw new Malformed();
+  const leftMillis =
+    ailment['quarantineLeftMillis'] === undefined ? undefined : required(amount(ailment['quarantineLeftMillis']));
   return {
     ailment: {
-      reason:
-        typeof reason === 'string' ? reason.slice(0, MAX_REASON_CHARACTERS) : 'a fault before the agent restarted',
-      lastFaultMillis: monotonicMillis - elapsedMillis - (amount(ailment['faultAgeMillis']) ?? 0),
+      reason: reason.slice(0, MAX_REASON_CHARACTERS),
+      lastFaultMillis: monotonicMillis - elapsedMillis - required(amount(ailment['faultAgeMillis'])),
       cleanProbes: 0,
-      quarantinedUntilMillis: left === undefined ? undefined : monotonicMillis + Math.max(0, left - elapsedMillis),
+      quarantinedUntilMillis:
+        leftMillis === undefined ? undefined : monotonicMillis + Math.max(0, leftMillis - elapsedMillis),
     },
     failures,
   };
+}
+
+function required<T>(value: T | undefined): T {
+  if (value === undefined) throw new Malformed();
+  return value;
 }
 
 function record(value: unknown): Record<string, unknown> | undefined {

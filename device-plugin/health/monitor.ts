@@ -35,6 +35,8 @@ export interface MonitorOptions {
   readonly known?: readonly string[];
   /** What an earlier run of the agent knew against GPUs (see memory.ts). */
   readonly remembered?: ReadonlyMap<string, GpuHealthState>;
+  /** What every other GPU starts with when it is first seen: healthy unless told. */
+  readonly initial?: GpuHealthState;
   readonly onTransition: (transition: HealthTransition) => void;
   /** Every reading, after the verdicts have been brought up to date. */
   readonly onReading?: (reading: InventoryReading) => void;
@@ -226,7 +228,7 @@ export class HealthMonitor {
   }
 
   #stateOf(uuid: string): GpuHealthState {
-    return this.#states.get(uuid) ?? this.#remembered.get(uuid) ?? HEALTHY;
+    return this.#states.get(uuid) ?? this.#remembered.get(uuid) ?? this.#options.initial ?? HEALTHY;
   }
 
   #release(): void {

@@ -122,6 +122,7 @@ ok     kubelet            /var/lib/kubelet/device-plugins/kubelet.sock answers
 ok     pod resources      /var/lib/kubelet/pod-resources/kubelet.sock answers; 3 pods hold devices
 ok     binding            cdi: containerd://2.0.1 has CDI unless it was switched off
 ok     CDI folder         /var/run/cdi is there and can be written
+ok     state folder       /var/lib/gpuloom is there and can be written
 ok     API server         https://10.0.0.1:443 answers and has Node gpu-1
 
 Nothing would stop the agent on this node.
@@ -138,6 +139,18 @@ Nothing would stop the agent on this node.
     const running = await check({ sockets: { '/tmp/nvidia-mps/control': 'answers' } }, mps);
     expect(running.ok).toBe(true);
     expect(running.text).toContain('has the pipes of a control daemon');
+  });
+});
+
+describe('the state folder', () => {
+  it.each<[FolderFacts['kind'], string]>([
+    ['missing', 'note   state folder       /var/lib/gpuloom is not there yet and will be made'],
+    ['readonly', 'until then a restart forgets which GPUs were sick'],
+    ['denied', 'until then a restart forgets which GPUs were sick'],
+  ])('stops no agent when it is %s, but the check tells of it', async (kind, said) => {
+    const { ok, text } = await check({ folders: { '/var/lib/gpuloom': kind } });
+    expect(ok).toBe(true);
+    expect(text).toContain(said);
   });
 });
 

@@ -48,6 +48,7 @@ describe('defaults', () => {
       kubeletDir: '/var/lib/kubelet/device-plugins',
       podResourcesSocket: '/var/lib/kubelet/pod-resources/kubelet.sock',
       cdiDir: '/var/run/cdi',
+      stateDir: '/var/lib/gpuloom',
       binding: 'auto',
       unitMiB: 1024,
       profile: 'gpuloom',
@@ -82,7 +83,7 @@ describe('options', () => {
   it('are read from every documented flag', () => {
     const argv = [
       ...['--node-name', 'n', '--kubeconfig', 'kc', '--inventory', 'file:/etc/gpus.yaml', '--kubelet-dir', '/k'],
-      ...['--pod-resources', '/p/s', '--cdi-dir', '/c', '--binding', 'env', '--unit-mib', '512'],
+      ...['--pod-resources', '/p/s', '--cdi-dir', '/c', '--state-dir', '/s', '--binding', 'env', '--unit-mib', '512'],
       ...['--profile=gpushare', '--listen', '[::1]:1', '--check', '--log-level', 'debug'],
     ];
     expect(config({ argv })).toMatchObject({
@@ -92,6 +93,7 @@ describe('options', () => {
       kubeletDir: '/k',
       podResourcesSocket: '/p/s',
       cdiDir: '/c',
+      stateDir: '/s',
       binding: 'env',
       unitMiB: 512,
       profile: 'gpushare',
@@ -193,6 +195,7 @@ describe('printing', () => {
     const text = result.kind === 'help' ? result.text : '';
     const flags = ['--node-name', '--kubeconfig', '--inventory', '--kubelet-dir', '--pod-resources', '--cdi-dir'];
     const others = [
+      '--state-dir',
       '--binding',
       '--unit-mib',
       '--profile',

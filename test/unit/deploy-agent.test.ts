@@ -90,11 +90,12 @@ describe('the DaemonSet of the agent', () => {
   });
 
   it('sees of its host what its flags name, and can write no more than it must', () => {
-    const { kubeletDir, podResourcesSocket, cdiDir } = configOf(BASE);
+    const { kubeletDir, podResourcesSocket, cdiDir, stateDir } = configOf(BASE);
     const expected = [
       { path: kubeletDir, readOnly: false },
       { path: resolve(podResourcesSocket, '..'), readOnly: true },
       { path: cdiDir, readOnly: false },
+      { path: stateDir, readOnly: false },
     ];
     expect(hostFolders(BASE)).toEqual(expected);
     expect(hostFolders(GPUSHARE)).toEqual(expected);

@@ -62,6 +62,21 @@ describe('the memory of health', () => {
     },
   );
 
+  it.each<[string, unknown]>([
+    ['no record of the GPU', null],
+    ['no list of failures', {}],
+    ['a failure that is no age', { failureAgesMillis: ['a day'] }],
+    ['an ailment that is none', { failureAgesMillis: [], ailment: 'XID 79' }],
+    ['an ailment without its age', { failureAgesMillis: [], ailment: { reason: 'XID 79' } }],
+    [
+      'a quarantine without an end',
+      { failureAgesMillis: [], ailment: { reason: 'x', faultAgeMillis: 1, quarantineLeftMillis: 'long' } },
+    ],
+  ])('is never taken for health when it has %s', (_, gpu) => {
+    const text = JSON.stringify({ v: 1, writtenMillis: 1, gpus: { 'GPU-a': gpu, 'GPU-b': { failureAgesMillis: [] } } });
+    expect(decodeHealth(text, restarted(0)).kind).toBe('invalid');
+  });
+
   it('reads whatever JSON stands in it without harm', () => {
     fc.assert(
       fc.property(fc.dictionary(fc.string(), fc.jsonValue()), (gpus) => {

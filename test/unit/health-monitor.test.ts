@@ -80,6 +80,7 @@ async function bench(
   uuids: readonly string[],
   known: readonly string[] = [],
   remembered: ReadonlyMap<string, GpuHealthState> = new Map(),
+  initial: GpuHealthState = HEALTHY,
 ): Promise<Bench> {
   const source = new ScriptedSource(...uuids);
   const timers = new ManualTimers(1_000_000);
@@ -91,6 +92,7 @@ async function bench(
     intervalMillis: INTERVAL,
     known,
     remembered,
+    initial,
     onTransition: (transition) => transitions.push(transition),
     onTrouble: (why) => troubles.push(why),
   });
@@ -189,6 +191,15 @@ describe('the health monitor', () => {
       ['GPU-a', 'unhealthy'],
       ['GPU-b', 'healthy'],
     ]);
+    await pass(60_000);
+    expect(monitor.verdict('GPU-a').health).toBe('healthy');
+  });
+
+  it('trusts a GPU of unknown past only after its probes, and one that is remembered as it is remembered', async () => {
+    const initial = afterFault(HEALTHY, 1_000_000, 'its past is not known', DEFAULT_HEALTH_POLICY);
+    const { monitor, pass } = await bench(['GPU-a', 'GPU-b'], [], new Map([['GPU-b', HEALTHY]]), initial);
+    expect(monitor.verdict('GPU-a')).toMatchObject({ health: 'unhealthy', reason: 'its past is not known' });
+    expect(monitor.verdict('GPU-b').health).toBe('healthy');
     await pass(60_000);
     expect(monitor.verdict('GPU-a').health).toBe('healthy');
   });
