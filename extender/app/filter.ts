@@ -3,7 +3,7 @@
 
 import type { Engine } from '../core/engine.ts';
 import type { PodRecord } from '../core/model.ts';
-import { BestNodes, type Ranking } from '../core/ranking.ts';
+import { BestNodes, keptNodes, type Ranking } from '../core/ranking.ts';
 import { FITS, isResolvable, REASON, REASON_COUNT } from '../core/reasons.ts';
 import type { Shape } from '../core/shape.ts';
 import type { ShapeVerdicts } from '../core/verdicts.ts';
@@ -52,14 +52,6 @@ export function createFilter(deps: FilterDeps): (args: ExtenderArgs) => Extender
     }
     return listed(deps, candidates, shape, verdicts);
   };
-}
-
-/**
- * Under decisive ranking prioritize lets nobody but the best node win, and a list of one spares kube-scheduler the
- * scoring and a whole call; see docs/decisions/0013.
- */
-function keptNodes(narrow: number, ranking: Ranking): number {
-  return ranking === 'decisive' ? Math.min(narrow, 1) : narrow;
 }
 
 function countFailures(candidates: Candidates, verdicts: ShapeVerdicts, failures: Int32Array): number {

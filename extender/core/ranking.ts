@@ -9,6 +9,15 @@ export type Ranking = 'decisive' | 'advisory';
 
 export const MAX_EXTENDER_SCORE = 10;
 
+/**
+ * How many nodes a narrowed filter answer holds at most; 0 = every feasible one. Under decisive ranking prioritize lets
+ * nobody but the best node win, and a list of one spares kube-scheduler the scoring and a whole call; see
+ * docs/decisions/0013.
+ */
+export function keptNodes(narrow: number, ranking: Ranking): number {
+  return ranking === 'decisive' ? Math.min(narrow, 1) : narrow;
+}
+
 /** Whether node `a` comes before node `b`. */
 export function isBetter(verdicts: ShapeVerdicts, ranks: Int32Array, a: number, b: number): boolean {
   const scoreA = verdicts.scores[a] ?? 0;

@@ -33,7 +33,7 @@ export type InTreeScores =
 export interface SchedulerSettings {
   readonly kind: 'scheduler';
   readonly ranking: Ranking;
-  /** Nodes that filter hands back; 0 = every feasible one. */
+  /** Nodes that filter hands back, under decisive ranking only the first of them; 0 = every feasible one. */
   readonly narrow: number;
   /** Of the extender in kube-scheduler's configuration. */
   readonly weight: number;

@@ -5,7 +5,7 @@
 
 import type { Engine } from '../../extender/core/engine.ts';
 import type { PodRequest } from '../../extender/core/model.ts';
-import { BestNodes, scaleScores } from '../../extender/core/ranking.ts';
+import { BestNodes, keptNodes, scaleScores } from '../../extender/core/ranking.ts';
 import { FITS } from '../../extender/core/reasons.ts';
 import type { Shape } from '../../extender/core/shape.ts';
 import type { Random } from '../../extender/demo/random.ts';
@@ -24,6 +24,8 @@ export class SchedulerDriver implements Driver {
   readonly #inTree: InTreePlugins;
   readonly #sampler: NodeSampler;
   readonly #best: BestNodes;
+  /** Nodes that filter hands back at most; 0 = all. */
+  readonly #kept: number;
   /** The nodes that are left, in the order in which kube-scheduler has them. */
   readonly #nodes: Int32Array;
   readonly #scores: Uint8Array;
@@ -36,7 +38,8 @@ export class SchedulerDriver implements Driver {
     this.#random = random;
     this.#inTree = new InTreePlugins(engine.ledger);
     this.#sampler = new NodeSampler(nodeSlots, settings.percentageOfNodesToScore);
-    this.#best = new BestNodes(Math.max(1, settings.narrow));
+    this.#kept = keptNodes(settings.narrow, settings.ranking);
+    this.#best = new BestNodes(Math.max(1, this.#kept));
     this.#nodes = new Int32Array(nodeSlots);
     this.#scores = new Uint8Array(nodeSlots);
     this.#totals = new Float64Array(nodeSlots);
@@ -62,7 +65,6 @@ export class SchedulerDriver implements Driver {
 
   /** As the extender's filter: every feasible node in the order asked, or the best few, best first. */
   #filter(shape: Shape): number {
-    const { narrow } = this.#settings;
     const { found, count } = this.#sampler;
     const verdicts = this.#engine.verdicts(shape);
     let feasible = 0;
@@ -70,7 +72,7 @@ export class SchedulerDriver implements Driver {
       const node = found[each] ?? 0;
       if (verdicts.reasons[node] === FITS) this.#nodes[feasible++] = node;
     }
-    if (narrow === 0 || feasible <= narrow || shape.request.hasSoftPreferences) return feasible;
+    if (this.#kept === 0 || feasible <= this.#kept || shape.request.hasSoftPreferences) return feasible;
     this.#best.begin(verdicts, this.#engine.ledger.state);
     for (let each = 0; each < feasible; each++) this.#best.offer(this.#nodes[each] ?? 0);
     const ranked = this.#best.ranked();

@@ -153,15 +153,16 @@ describe('the scheduler driver', () => {
 
   it.each([
     // In-tree n0 scores 52 + 6 and n1 98 + 98; the extender gives n0 10 and n1 0.
-    ['the extender decides at its weight of 200', {}, '0,n0,0'],
-    ['140 in-tree points outdo 100 of the extender at a weight of 1', { weight: 1 }, '0,n1,0'],
-    ['the extender decides at a weight of 2', { weight: 2 }, '0,n0,0'],
+    ['the extender decides at its weight of 200', { narrow: 0 }, '0,n0,0'],
+    ['140 in-tree points outdo 100 of the extender at a weight of 1', { weight: 1, narrow: 0 }, '0,n1,0'],
+    ['a list of one node leaves no room for in-tree scores', { weight: 1 }, '0,n0,0'],
+    ['the extender decides at a weight of 2', { weight: 2, narrow: 0 }, '0,n0,0'],
     [
       'in-tree scores that prefer the fuller node agree with it',
-      { weight: 1, inTreeScores: 'most-allocated' },
+      { weight: 1, narrow: 0, inTreeScores: 'most-allocated' },
       '0,n0,0',
     ],
-    ['no in-tree scores outdo nothing', { weight: 1, inTreeScores: 'none' }, '0,n0,0'],
+    ['no in-tree scores outdo nothing', { weight: 1, narrow: 0, inTreeScores: 'none' }, '0,n0,0'],
   ] as const)('%s', (_, changes, line) => {
     const nodes: readonly NodeSketch[] = [
       { gpus: 1, cores: 16 },
