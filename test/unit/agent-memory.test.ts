@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -133,6 +133,17 @@ describe('what an agent leaves to the next one', () => {
     rmSync(join(folder, 'state'));
     await keep(memory, { 'GPU-this-0': SICK });
     expect(stateFile()).toContain('XID 79');
+  });
+
+  it('replaces the file as a whole: who has the old one open reads all of it', async () => {
+    const memory = await start(2000);
+    await keep(memory, { 'GPU-this-0': HEALTHY });
+    const before = stateFile();
+    const opened = openSync(join(folder, 'state', FILE), 'r');
+    await keep(memory, { 'GPU-this-0': SICK });
+    expect(readFileSync(opened, 'utf8')).toBe(before);
+    closeSync(opened);
+    expect(stateFile()).not.toBe(before);
   });
 
   it('survives an end in the middle of a write: the unfinished file is never read', async () => {
