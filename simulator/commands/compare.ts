@@ -47,7 +47,12 @@ export async function compare(flags: CompareFlags, terminal: Terminal): Promise<
   if (!isQuiet) terminal.stdout.write(tables(comparisons, bounds));
   if (flags.csv !== undefined) writeOutput(flags.csv, [csvOf(results)], terminal);
   if (flags.json !== undefined) {
-    writeOutput(flags.json, [`${JSON.stringify({ driver, comparisons, results, bounds }, undefined, 1)}\n`], terminal);
+    const runs = results.map(withoutCurve);
+    writeOutput(
+      flags.json,
+      [`${JSON.stringify({ driver, comparisons, results: runs, bounds }, undefined, 1)}\n`],
+      terminal,
+    );
   }
   return flags.check === true ? verdict(comparisons, isQuiet ? terminal.stderr : terminal.stdout) : 0;
 }
@@ -72,6 +77,11 @@ async function tasksOf(
     }
   }
   return tasks;
+}
+
+/** The mean curves of the comparisons say enough. */
+function withoutCurve({ curve: _, ...rest }: CompareResult): object {
+  return rest;
 }
 
 /** Of the arrivals that were compared. The solver is loaded only here. */

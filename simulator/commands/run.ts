@@ -28,12 +28,13 @@ export async function run(flags: RunFlags, terminal: Terminal): Promise<number> 
 }
 
 /** The result with what it cost, from the start of the process until now. */
-function withCost({ curve, ...outcome }: Outcome): object {
+function withCost({ curve, occupancy, ...outcome }: Outcome): object {
   return {
     ...outcome,
     wallMillis: Math.round(performance.now()),
     peakRssMiB: Math.round(process.resourceUsage().maxRSS / 1024),
     curve,
+    occupancy,
   };
 }
 

@@ -2,6 +2,8 @@
 // the verdict whether they agree. Pure.
 
 import { publishedResult, PUBLISHED_SEEDS } from '../published/results.ts';
+import { meanCurve, type CurvePoint } from '../run/curve.ts';
+import type { RefusalCounts, RefusalReason } from '../run/refusal.ts';
 import { shownStatistics, statistics, type MeanAndDeviation } from '../statistics.ts';
 import { textTable } from '../text-table.ts';
 import type { CompareResult } from './task.ts';
@@ -23,9 +25,13 @@ export interface Comparison {
   readonly seeds: readonly number[];
   readonly allocation: MeanAndDeviation;
   readonly fragmentation: MeanAndDeviation;
+  /** Refused pods, and those by reason: means. */
   readonly refused: number;
+  readonly refusedBy: RefusalCounts;
   readonly published: { readonly allocation: MeanAndDeviation; readonly fragmentation: MeanAndDeviation } | undefined;
   readonly agreement: Agreement;
+  /** Means over the seeds. */
+  readonly curve: readonly CurvePoint[];
 }
 
 /** One comparison for each trace and policy, in the order of the results. */
@@ -48,13 +54,38 @@ function comparisonOf({ trace, policy, driver }: CompareResult, group: readonly 
   const allocation = statistics(group.map(({ atLoad }) => atLoad.allocationPercent));
   const fragmentation = statistics(group.map(({ atLoad }) => atLoad.fragmentationPercent));
   const published = publishedResult(trace, policy);
-  const refused = group.reduce((sum, each) => sum + each.refused, 0) / group.length;
+  const mean = (value: (each: CompareResult) => number): number =>
+    group.reduce((sum, each) => sum + value(each), 0) / group.length;
+  const refused = mean((each) => each.refused);
+  const curve = meanCurve(group.map((each) => each.curve));
   const verdicts: readonly Agreement[] =
     published === undefined || policy === 'random' || driver !== 'direct'
       ? ['unknown']
       : [agreement(seeds, allocation, published.allocation), agreement(seeds, fragmentation, published.fragmentation)];
   const worst = WORST_FIRST.find((each) => verdicts.includes(each));
-  return { trace, policy, seeds, allocation, fragmentation, refused, published, agreement: worst ?? 'unknown' };
+  return {
+    trace,
+    policy,
+    seeds,
+    allocation,
+    fragmentation,
+    refused,
+    refusedBy: meanRefusals((reason) => mean((each) => each.refusedBy[reason])),
+    published,
+    agreement: worst ?? 'unknown',
+    curve,
+  };
+}
+
+function meanRefusals(mean: (reason: RefusalReason) => number): RefusalCounts {
+  return {
+    unseen: mean('unseen'),
+    memory: mean('memory'),
+    cpu: mean('cpu'),
+    split: mean('split'),
+    full: mean('full'),
+    never: mean('never'),
+  };
 }
 
 function agreement(seeds: readonly number[], ours: MeanAndDeviation, published: MeanAndDeviation): Agreement {

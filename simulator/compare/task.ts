@@ -1,7 +1,9 @@
 // One cell of a comparison, as it travels to a worker thread and back. Plain data.
 
 import type { SimulatedPolicyName } from '../policy/selection.ts';
+import type { CurvePoint } from '../run/curve.ts';
 import type { DriverSettings } from '../run/driver.ts';
+import type { RefusalCounts } from '../run/refusal.ts';
 
 export interface CompareTask {
   /** Folder of the openb trace; undefined for a generated workload. */
@@ -13,6 +15,8 @@ export interface CompareTask {
   /** Of generated workloads. */
   readonly scale: number;
   readonly load: number;
+  /** Whether the result says what is taken of every GPU. */
+  readonly keepsOccupancy?: true;
 }
 
 /** What a comparison keeps of a run. */
@@ -28,6 +32,7 @@ export interface CompareResult {
   readonly refused: number;
   /** Of those, pods that a node could have hosted which the scheduler did not look at. */
   readonly unseen: number;
+  readonly refusedBy: RefusalCounts;
   readonly decisions: number;
   readonly allocationPercent: number;
   readonly fragmentationPercent: number;
@@ -37,6 +42,9 @@ export interface CompareResult {
     readonly allocationPercent: number;
     readonly fragmentationPercent: number;
   };
+  readonly curve: readonly CurvePoint[];
+  /** Where the task asks for it; see `occupancyLines`. */
+  readonly occupancy?: readonly string[];
 }
 
 /** A worker's answer. A fault of a file is told as its message, since errors lose their class on the way. */

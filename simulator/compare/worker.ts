@@ -43,8 +43,8 @@ function serve(port: NonNullable<typeof parentPort>): void {
   port.on('message', (task: CompareTask) => void answer(task).then((reply) => port.postMessage(reply)));
 }
 
-function resultOf(outcome: Outcome, { policy, driver }: CompareTask): CompareResult {
-  const { trace, seed, gpus, pods, arrivedMilli, allocatedMilli, refused, unseen, decisions } = outcome;
+function resultOf(outcome: Outcome, { policy, driver, keepsOccupancy }: CompareTask): CompareResult {
+  const { trace, seed, gpus, pods, arrivedMilli, allocatedMilli, refused, unseen, refusedBy, decisions } = outcome;
   const { allocationPercent, fragmentationPercent, curve } = outcome;
   const last = curve.at(-1);
   return {
@@ -58,6 +58,7 @@ function resultOf(outcome: Outcome, { policy, driver }: CompareTask): CompareRes
     allocatedMilli,
     refused,
     unseen,
+    refusedBy,
     decisions,
     allocationPercent,
     fragmentationPercent,
@@ -66,6 +67,8 @@ function resultOf(outcome: Outcome, { policy, driver }: CompareTask): CompareRes
       allocationPercent: last?.allocationPercent ?? 0,
       fragmentationPercent: last?.fragmentationPercent ?? 0,
     },
+    curve,
+    ...(keepsOccupancy === true ? { occupancy: outcome.occupancy } : {}),
   };
 }
 

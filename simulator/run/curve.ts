@@ -63,3 +63,24 @@ export function roundHalfEven(value: number): number {
   if (rest !== 0.5) return Math.round(value);
   return floor % 2 === 0 ? floor : floor + 1;
 }
+
+/** The mean over several curves, bin by bin; a bin counts the curves that have it. */
+export function meanCurve(curves: readonly (readonly CurvePoint[])[]): CurvePoint[] {
+  const bins = new Map<number, CurvePoint[]>();
+  for (const point of curves.flat()) {
+    const bin = bins.get(point.arrivedPercent);
+    if (bin === undefined) bins.set(point.arrivedPercent, [point]);
+    else bin.push(point);
+  }
+  const inOrder = [...bins].sort(([a], [b]) => a - b);
+  return inOrder.map(([arrivedPercent, points]) => {
+    const mean = (value: (point: CurvePoint) => number): number =>
+      Number((points.reduce((sum, point) => sum + value(point), 0) / points.length).toFixed(4));
+    return {
+      arrivedPercent,
+      allocationPercent: mean((point) => point.allocationPercent),
+      fragmentationPercent: mean((point) => point.fragmentationPercent),
+      fragmentationRatioPercent: mean((point) => point.fragmentationRatioPercent),
+    };
+  });
+}

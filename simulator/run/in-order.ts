@@ -1,6 +1,7 @@
 // Pods in order of arrival, each tried once and at once; a pod that finds no node is refused and never tried again.
 // This is how the FGD experiments run. Deterministic and synchronous.
 
+import type { Engine } from '../../extender/core/engine.ts';
 import type { PodRequest } from '../../extender/core/model.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { capacityMilli, milliOf, type Workload } from '../workload.ts';
@@ -8,8 +9,10 @@ import type { SimulatedCluster } from './cluster.ts';
 import { Curve, type CurvePoint } from './curve.ts';
 import type { DriverSettings } from './driver.ts';
 import { FragmentationTotal } from './fragmentation-total.ts';
+import { occupancyLines } from './occupancy.ts';
 import { Placements } from './placements.ts';
 import { Placer } from './placer.ts';
+import { refusalReason, type RefusalCounts, type RefusalReason } from './refusal.ts';
 
 /** What a run ends in, less what differs between two runs of the same input (time and memory). */
 export interface Outcome {
@@ -30,8 +33,12 @@ export interface Outcome {
   readonly refused: number;
   /** Of those, pods that a node could have hosted which the scheduler did not look at. */
   readonly unseen: number;
+  /** The refused pods by what the cluster lacked. */
+  readonly refusedBy: RefusalCounts;
   readonly decisions: number;
   readonly curve: readonly CurvePoint[];
+  /** See `occupancyLines`. */
+  readonly occupancy: readonly string[];
 }
 
 export interface FinishedRun {
@@ -69,16 +76,18 @@ export function runInOrder(
 /** Everything that is counted along the way. */
 class Books {
   readonly placements: Placements;
+  readonly #engine: Engine;
   readonly #capacityMilli: number;
   readonly #fragmentation: FragmentationTotal;
   readonly #curve: Curve;
   #arrivedMilli = 0;
   #allocatedMilli = 0;
   #refused = 0;
-  #unseen = 0;
+  readonly #refusedBy = noRefusals();
   #decisions = 0;
 
   constructor({ engine }: SimulatedCluster, capacity: number, arrivals: number) {
+    this.#engine = engine;
     this.#capacityMilli = capacity;
     this.#fragmentation = new FragmentationTotal(engine);
     this.#curve = new Curve(capacity);
@@ -94,7 +103,7 @@ class Books {
 
   refuse(request: PodRequest, isUnseen: boolean): void {
     this.#refused++;
-    if (isUnseen) this.#unseen++;
+    this.#refusedBy[isUnseen ? 'unseen' : refusalReason(this.#engine, request)]++;
     this.#decide(request);
   }
 
@@ -104,7 +113,8 @@ class Books {
     this.#curve.add(this.#arrivedMilli, this.#allocatedMilli, this.#fragmentation.milli);
   }
 
-  outcome({ trace, seed, nodes, order }: Workload, policy: string, driver: DriverSettings): Outcome {
+  outcome(workload: Workload, policy: string, driver: DriverSettings): Outcome {
+    const { trace, seed, nodes, order } = workload;
     const fragmentationMilli = this.#fragmentation.exact();
     return {
       policy,
@@ -120,9 +130,15 @@ class Books {
       fragmentationMilli,
       fragmentationPercent: (fragmentationMilli / this.#capacityMilli) * 100,
       refused: this.#refused,
-      unseen: this.#unseen,
+      unseen: this.#refusedBy.unseen,
+      refusedBy: this.#refusedBy,
       decisions: this.#decisions,
       curve: this.#curve.points(),
+      occupancy: occupancyLines(this.#engine.ledger.state, workload),
     };
   }
+}
+
+function noRefusals(): Record<RefusalReason, number> {
+  return { unseen: 0, memory: 0, cpu: 0, split: 0, full: 0, never: 0 };
 }

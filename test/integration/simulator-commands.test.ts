@@ -27,10 +27,12 @@ const RESULT_FIELDS = [
     'fragmentationPercent',
     'refused',
     'unseen',
+    'refusedBy',
     'decisions',
     'wallMillis',
     'peakRssMiB',
     'curve',
+    'occupancy',
   ],
 ];
 

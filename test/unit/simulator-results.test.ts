@@ -7,9 +7,11 @@ import { publishedResult, publishedTraces } from '../../simulator/published/resu
 import { Curve, roundHalfEven } from '../../simulator/run/curve.ts';
 import { DIRECT } from '../../simulator/run/driver.ts';
 import { runInOrder } from '../../simulator/run/in-order.ts';
+import { parseOccupancy } from '../../simulator/run/occupancy.ts';
+import type { RefusalReason } from '../../simulator/run/refusal.ts';
 import { statistics } from '../../simulator/statistics.ts';
-import { capacityMilli, milliOf } from '../../simulator/workload.ts';
-import { workload } from '../support/simulated.ts';
+import { capacityMilli, milliOf, PodListBuilder } from '../../simulator/workload.ts';
+import { workload, type NodeSketch, type PodSketch } from '../support/simulated.ts';
 
 describe('the curve', () => {
   it.each([
@@ -56,6 +58,76 @@ describe('the outcome of a run', () => {
       ...{ fragmentationMilli: 400, fragmentationPercent: 40 },
     });
     expect(outcome.curve.map(({ arrivedPercent }) => arrivedPercent)).toEqual([60, 120]);
+    expect(outcome.occupancy).toEqual(['n0,T4,600']);
+  });
+
+  it.each<[RefusalReason, NodeSketch[], PodSketch[]]>([
+    [
+      'full',
+      [{ gpus: 1 }],
+      [
+        [1000, 1, 600],
+        [1000, 1, 600],
+      ],
+    ],
+    [
+      'split',
+      [{ gpus: 2 }],
+      [
+        [1000, 1, 600],
+        [1000, 1, 600],
+        [1000, 1, 700],
+      ],
+    ],
+    [
+      'split',
+      [{ gpus: 1 }, { gpus: 2 }],
+      [
+        [1000, 1, 600],
+        [1000, 1, 600],
+        [1000, 1, 600],
+        [1000, 1, 800],
+      ],
+    ],
+    [
+      'cpu',
+      [{ gpus: 2, cores: 4 }, { gpus: 1 }],
+      [
+        [3000, 1, 500, 'T4'],
+        [3000, 1, 1000],
+        [3000, 1, 900],
+      ],
+    ],
+    ['cpu', [{ gpus: 1, cores: 2 }], [[3000, 0, 0]]],
+    ['never', [{ gpus: 2, model: 'A10' }, { gpus: 1 }], [[1000, 1, 500, 'H100']]],
+    ['never', [{ gpus: 2 }], [[1000, 4, 1000]]],
+    [
+      'full',
+      [{ gpus: 2, model: 'A10' }, { gpus: 1 }],
+      [
+        [1000, 1, 500, 'T4'],
+        [1000, 1, 600, 'T4'],
+      ],
+    ],
+  ])('says of the last pod that the cluster lacked: %s', (reason, nodes, pods) => {
+    const { outcome } = runInOrder(workload(nodes, pods), 'bestfit', DIRECT, () => {});
+    expect(outcome.refused).toBe(1);
+    expect(outcome.refusedBy).toEqual({ unseen: 0, memory: 0, cpu: 0, split: 0, full: 0, never: 0, [reason]: 1 });
+  });
+
+  it('says of a pod with room for everything but its memory that memory was short', () => {
+    const list = new PodListBuilder();
+    list.add(1000, 300_000, 1, 500, '');
+    const input = { ...workload([{ gpus: 1 }], [[1000, 1, 500]]), list: list.build() };
+    const { outcome } = runInOrder(input, 'bestfit', DIRECT, () => {});
+    expect(outcome.refusedBy).toMatchObject({ memory: 1 });
+  });
+
+  it('reads occupancy as it writes it, and nothing else', () => {
+    expect(parseOccupancy('n0,T4,600|0|1000')).toEqual({ name: 'n0', model: 'T4', allocatedMilli: [600, 0, 1000] });
+    for (const line of ['', 'n0,T4', 'n0,T4,', 'n0,T4,1001', 'n0,T4,-1', 'n0,T4,1|', ',T4,1', 'n0,T4,1|2,3']) {
+      expect(parseOccupancy(line)).toBeUndefined();
+    }
   });
 });
 
@@ -76,6 +148,10 @@ describe('a comparison with the published results', () => {
     },
     ...{ allocationPercent, fragmentationPercent: 4.57 },
     atLoad: { arrivedPercent: 130, allocationPercent, fragmentationPercent: 4.57 },
+    refusedBy: { unseen: 0, memory: 0, cpu: seed, split: 0, full: 0, never: 0 },
+    curve: [
+      { arrivedPercent: 130, allocationPercent, fragmentationPercent: 4.57, fragmentationRatioPercent: 90 + seed / 10 },
+    ],
   });
   const seeds = [42, 43, 44, 45, 46, 47, 48, 49, 50, 51];
   const agreement = (results: readonly CompareResult[]): string | undefined =>
@@ -106,6 +182,17 @@ describe('a comparison with the published results', () => {
   it('is a table of means and deviations beside the published ones', () => {
     const text = comparisonTable(compareWithPublished([result(42, 95.3), result(43, 95.5)]));
     expect(text).toContain('95.40 ± 0.14  95.39 ± 0.08');
+  });
+
+  it('takes the mean of curves and of refusals by reason', () => {
+    const [both] = compareWithPublished([result(42, 95.3), result(43, 95.5)]);
+    expect(both?.refusedBy).toMatchObject({ cpu: 42.5, full: 0 });
+    expect(both?.curve).toEqual([
+      {
+        ...{ arrivedPercent: 130, allocationPercent: 95.4 },
+        ...{ fragmentationPercent: 4.57, fragmentationRatioPercent: 94.25 },
+      },
+    ]);
   });
 
   it('takes the deviation of a sample', () => {
