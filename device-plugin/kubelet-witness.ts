@@ -31,7 +31,7 @@ export function kubeletWitness({ reader, kubeletDir, resource }: WitnessOptions)
       if (reading.kind !== 'read') return [];
       return reading.entries
         .filter(({ resourceName }) => resourceName === resource)
-        .map(({ podUid, container, deviceIds }) => ({ podUid, container, ids: deviceIds }));
+        .map(({ podUid, container, deviceIds, allocation }) => ({ podUid, container, ids: deviceIds, allocation }));
     },
   };
 }

@@ -18,6 +18,8 @@ export interface NodePods {
   all(): Iterable<PodRecord>;
   /** Reads the pod from the API server; undefined where it is gone. Rejects when the server cannot be reached. */
   readLive(namespace: string, name: string): Promise<PodRecord | undefined>;
+  /** The pods of this node that ask for GPUs and have not ended, from the API server. Rejects like `readLive`. */
+  readAll(timeoutMillis: number): Promise<readonly PodRecord[]>;
 }
 
 /** CDI spec files, by key. */

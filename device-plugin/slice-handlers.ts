@@ -2,20 +2,25 @@
 
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CdiMount } from './binding/cdi-spec.ts';
-import { NobodyWaits, type EnvBinding } from './binding/env-binding.ts';
+import type { EnvBinding } from './binding/env-binding.ts';
 import type { LateBinding } from './binding/late-binding.ts';
-import type { PluginHandlers } from './kubelet/handlers.ts';
+import type { CallContext, PluginHandlers } from './kubelet/handlers.ts';
 
 /** Holds back the kubelet's calls until the judge's books are complete. */
 export type WhenReady = () => Promise<void>;
 
-/** The kubelet's watch and ours race; its patience with Allocate ends after 2 s. */
-const SEEN_WITHIN_MILLIS = 1500;
+/** The kubelet's watch and ours race; its patience with Allocate ends after 2 s, and a preference is worth less. */
+const SEEN_WITHIN_MILLIS = { allocate: 1500, prefer: 600 } as const;
 const SEEN_POLL_MILLIS = 25;
+const LOOK_AFTER_POLLS = 4;
 
 export function cdiHandlers(binding: LateBinding, whenReady: WhenReady): PluginHandlers {
   return {
-    allocate: (ids) => Promise.resolve({ annotations: binding.allocate(ids) }),
+    async allocate(ids, call) {
+      call.waitingFor('the file of an earlier pod to be removed');
+      await binding.forget(ids);
+      return { annotations: binding.allocate(ids) };
+    },
     async preStart(ids, call) {
       call.waitingFor('the books of running containers');
       await whenReady();
@@ -32,27 +37,42 @@ export function envHandlers(binding: EnvBinding, mounts: readonly CdiMount[], wh
     containerPath,
     readOnly: options.includes('ro'),
   }));
+  const ready = async (call: CallContext): Promise<void> => {
+    call.waitingFor('the books of running containers');
+    await whenReady();
+  };
   return {
     async allocate(ids, call) {
-      call.waitingFor('the books of running containers');
-      await whenReady();
-      call.waitingFor('the pod to be seen on this node');
-      for (let waited = 0; ; waited += SEEN_POLL_MILLIS) {
-        try {
-          return { env: binding.allocate(ids), mounts: given };
-        } catch (error) {
-          if (!(error instanceof NobodyWaits) || waited >= SEEN_WITHIN_MILLIS) throw error;
-          await pause(SEEN_POLL_MILLIS, call.signal);
-        }
-      }
+      await ready(call);
+      await untilAwaited(binding, ids.length, SEEN_WITHIN_MILLIS.allocate, call);
+      return { env: await binding.allocate(ids), mounts: given };
     },
     async preStart(ids, call) {
-      await whenReady();
+      await ready(call);
       call.waitingFor('the kubelet to say whose these slices are');
       await binding.preStart(ids);
     },
-    prefer: (question) => binding.prefer(question),
+    async prefer(question, call) {
+      await ready(call);
+      await untilAwaited(binding, question.size, SEEN_WITHIN_MILLIS.prefer, call);
+      return await binding.prefer(question);
+    },
   };
+}
+
+/** Until a pod that waits for that many slices has been seen, for a while, with one look past a watch that lags. */
+async function untilAwaited(
+  binding: EnvBinding,
+  size: number,
+  withinMillis: number,
+  call: CallContext,
+): Promise<void> {
+  call.waitingFor('the pod to be seen on this node');
+  for (let polls = 0; polls * SEEN_POLL_MILLIS < withinMillis && !call.signal.aborted; polls++) {
+    if (await binding.isAwaited(size)) return;
+    if (polls === LOOK_AFTER_POLLS && !(await binding.lookAhead(size))) return;
+    await pause(SEEN_POLL_MILLIS, call.signal);
+  }
 }
 
 /** Compute slices only count: the memory slices of the same container say which GPU. */

@@ -5,6 +5,7 @@ import type { Gpu } from '../extender/core/model.ts';
 import { PROFILES } from '../extender/core/resources.ts';
 import type { AgentOptions } from './agent-options.ts';
 import type { CdiMount } from './binding/cdi-spec.ts';
+import type { Environment } from './binding/container-env.ts';
 import { EnvBinding } from './binding/env-binding.ts';
 import type { NodeJudge } from './binding/judge.ts';
 import { LateBinding, type LateBindingDeps } from './binding/late-binding.ts';
@@ -12,6 +13,7 @@ import { parseSliceId } from './inventory/devices.ts';
 import type { PluginDevice } from './kubelet/device-list.ts';
 import { startDevicePlugin, type DevicePlugin } from './kubelet/device-plugin.ts';
 import type { ReportEvent } from './kubelet/events.ts';
+import { loadDevicePluginApi } from './proto/services.ts';
 import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from './ports.ts';
 import { cdiHandlers, coreHandlers, envHandlers, type WhenReady } from './slice-handlers.ts';
 
@@ -46,7 +48,7 @@ export function startSlicePlugins(deps: SlicePluginDeps): SlicePlugins {
   const { options, onOversized } = deps;
   const bindingDeps = bindingDepsOf(deps);
   const late = new LateBinding(bindingDeps);
-  const env = new EnvBinding({ ...bindingDeps, gpuOfId });
+  const env = new EnvBinding({ ...bindingDeps, gpuOfId, environmentIn: environmentReader() });
   const memory = startMemoryPlugin(deps, late, env);
   // gpushare has no compute resource; announcing one would change what its clusters see.
   const core = options.profile === 'gpushare' ? undefined : startCorePlugin(deps);
@@ -145,6 +147,18 @@ function startCorePlugin({ options, report }: SlicePluginDeps): DevicePlugin {
 function gpuOfId(id: string): string | undefined {
   const parsed = parseSliceId(id);
   return parsed.kind === 'slice' ? parsed.uuid : undefined;
+}
+
+function environmentReader(): (allocation: Buffer) => Environment | undefined {
+  const { decodeContainerAllocation } = loadDevicePluginApi();
+  return (allocation) => {
+    try {
+      return decodeContainerAllocation(allocation).envs;
+    } catch {
+      // Damaged: then the ids must say it.
+      return undefined;
+    }
+  };
 }
 
 /** Device files of these GPUs and of the driver, as far as they are on this node. */

@@ -58,3 +58,9 @@ export function specPodUid(text: string): string | undefined {
   const match = /"GPULOOM_POD_UID=([A-Za-z0-9.-]{1,128})"/.exec(text);
   return match?.[1];
 }
+
+/** The UUIDs of the GPUs that a spec gives; none for a file that is not ours or is damaged. */
+export function specGpus(text: string): readonly string[] {
+  const match = /"NVIDIA_VISIBLE_DEVICES=([^"\\]{1,4096})"/.exec(text);
+  return match?.[1]?.split(',') ?? [];
+}

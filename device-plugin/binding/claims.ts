@@ -69,6 +69,13 @@ export function lackingIsolation({ namespace, name, demand }: PodRecord, { isola
   return `pod ${namespace}/${name} requires isolation ${demand.request.isolation} (${POD_ANNOTATIONS.isolation}), and this node offers ${isolation}; set isolation: ${demand.request.isolation} for its agent, or delete the pod so that it is placed elsewhere`;
 }
 
+/** Why nothing new may start on the GPUs of a claim; undefined where it may. Running containers are left alone. */
+export function unhealthyGpu({ pod, gpus }: ContainerClaim): string | undefined {
+  const ill = gpus.find(({ health }) => health !== 'healthy');
+  if (ill === undefined) return undefined;
+  return `pod ${pod.namespace}/${pod.name} is allocated GPU ${ill.index}, which is unhealthy; it starts when the GPU has recovered, or delete the pod so that it is placed elsewhere`;
+}
+
 /** Every honourable claim of a pod's containers, in the order in which the kubelet admits them. */
 export function claimsOf(pod: PodRecord, inventory: Inventory): readonly ContainerClaim[] {
   if (pod.demand.kind !== 'request') return [];

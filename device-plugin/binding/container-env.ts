@@ -30,6 +30,19 @@ export function containerEnvironment(claim: ContainerClaim, settings: EnvSetting
   };
 }
 
+/**
+ * How an environment that a container was given contradicts its own; undefined where it does not. Only what says which
+ * GPUs and how much of them counts: the rest may have changed with the agent. gpushare's plugin named GPUs by index.
+ */
+export function contradiction(given: Environment, { gpus }: ContainerClaim, own: Environment): string | undefined {
+  const seen = given['NVIDIA_VISIBLE_DEVICES'] ?? '';
+  const isOwn = seen.split(',').every((name, at) => name === gpus[at]?.uuid || name === String(gpus[at]?.index));
+  if (!isOwn || seen.split(',').length !== gpus.length) return `NVIDIA_VISIBLE_DEVICES is "${seen}"`;
+  if (given['GPULOOM_GPU_MEM_SLICES'] === undefined) return undefined;
+  const name = ['GPULOOM_GPU_MEM_SLICES', 'GPULOOM_GPU_CORE_PERCENT'].find((each) => given[each] !== own[each]);
+  return name === undefined ? undefined : `${name} is ${given[name] ?? 'not set'}`;
+}
+
 /** Limits for one MPS client, by the ordinals the process sees (CUDA 11.5 and later). */
 function mpsEnvironment(
   { gpus, slicesPerGpu, corePerGpu }: ContainerClaim,

@@ -26,7 +26,7 @@ export class NodeJudge {
   }
 
   /** Grants a pod its GPUs unless one of them would go over its capacity. Granting again what it holds is a no-op. */
-  grant({ pod, gpus }: ContainerClaim): Ruling {
+  grant({ pod, gpus }: Pick<ContainerClaim, 'pod' | 'gpus'>): Ruling {
     if (pod.demand.kind !== 'request') return { kind: 'refused', why: 'the pod asks for no GPU' };
     const { request } = pod.demand;
     const held = this.#ledger.resident(pod.uid);
@@ -40,7 +40,9 @@ export class NodeJudge {
     const { state } = this.#ledger;
     const start = state.gpuStart[0] ?? 0;
     for (const gpu of gpus) {
-      const at = start + this.#positionOf(gpu.uuid);
+      const position = this.#positionOf(gpu.uuid);
+      if (position < 0) return { kind: 'refused', why: `GPU ${gpu.uuid} is not on the books of this node` };
+      const at = start + position;
       const free = state.gpuFree[at] ?? 0;
       const core = state.gpuFreeCore[at] ?? 0;
       if (free < request.slicesPerGpu || core < request.corePerGpu) {
@@ -88,7 +90,7 @@ export class NodeJudge {
     for (let position = 0; position < (state.gpuCount[0] ?? 0); position++) {
       if (state.gpuUuid[start + position] === uuid) return position;
     }
-    return 0;
+    return -1;
   }
 
   #holdersOf(uuid: string): string[] {

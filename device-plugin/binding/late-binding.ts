@@ -6,10 +6,11 @@
 import type { Gpu, Inventory, PodRecord } from '../../extender/core/model.ts';
 import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from '../ports.ts';
 import { cdiAnnotation, cdiSpec, deviceKey, specPodUid, type CdiMount } from './cdi-spec.ts';
-import { startingClaim, type ContainerClaim } from './claims.ts';
+import { startingClaim, unhealthyGpu, type ContainerClaim } from './claims.ts';
 import { containerEnvironment, type EnvSettings } from './container-env.ts';
+import { holderOf, podOf } from './holder.ts';
 import type { NodeJudge } from './judge.ts';
-import { findOwner, type Owner } from './owner.ts';
+import { BindingRefused } from './refused.ts';
 
 export interface LateBindingDeps {
   readonly witness: KubeletWitness;
@@ -23,9 +24,6 @@ export interface LateBindingDeps {
   readonly mounts: readonly CdiMount[];
 }
 
-/** A container may not start. The message goes to the kubelet and from there into the pod's events. */
-export class BindingRefused extends Error {}
-
 export class LateBinding {
   readonly #deps: LateBindingDeps;
 
@@ -38,13 +36,23 @@ export class LateBinding {
     return cdiAnnotation(deviceKey(ids));
   }
 
+  /**
+   * Before Allocate answers for these ids: a spec that is still there is of a pod that held them before. A kubelet that
+   * was restarted may start a container without PreStartContainer, and must then find no device rather than that one.
+   */
+  async forget(ids: readonly string[]): Promise<void> {
+    await this.#deps.specs.remove(deviceKey(ids));
+  }
+
   /** Writes the spec of the container that holds exactly these ids, or throws `BindingRefused`. */
   async preStart(ids: readonly string[]): Promise<ContainerClaim> {
     let pod: PodRecord | undefined;
     try {
-      const owner = await this.#ownerOf(ids);
-      pod = await this.#podOf(owner);
+      const { owner } = await holderOf(ids, this.#deps.witness);
+      pod = await podOf(owner, this.#deps.pods);
       const claim = this.#claim(pod, owner.container, ids);
+      const ill = this.#deps.judge.isGranted(pod.uid) ? undefined : unhealthyGpu(claim);
+      if (ill !== undefined) throw new BindingRefused(ill);
       const ruling = this.#deps.judge.grant(claim);
       if (ruling.kind === 'refused') throw new BindingRefused(ruling.why);
       await this.#writeSpec(ids, claim);
@@ -60,44 +68,12 @@ export class LateBinding {
     let removed = 0;
     for (const { key, text } of await this.#deps.specs.list()) {
       const uid = specPodUid(text);
-      if (uid !== undefined && this.#deps.pods.byUid(uid) !== undefined) continue;
+      // A pod known from a live read only has no other proof of its grant.
+      if (uid !== undefined && (this.#deps.pods.byUid(uid) !== undefined || this.#deps.judge.isGranted(uid))) continue;
       await this.#deps.specs.remove(key);
       removed++;
     }
     return removed;
-  }
-
-  async #ownerOf(ids: readonly string[]): Promise<Extract<Owner, { container: string }>> {
-    const [holdings, checkpoint] = await Promise.all([this.#deps.witness.holdings(), this.#deps.witness.checkpoint()]);
-    const owner = findOwner(ids, holdings, checkpoint);
-    if (owner.kind === 'several')
-      throw new BindingRefused(`the kubelet names several holders of these slices: ${owner.who.join(', ')}`);
-    if (owner.kind === 'nobody')
-      throw new BindingRefused(`the kubelet names no holder of these ${ids.length} slices yet; it will ask again`);
-    return owner;
-  }
-
-  /** The pod by the watch, or by one live read where the watch lags or still shows it without its allocation. */
-  async #podOf(owner: Extract<Owner, { container: string }>): Promise<PodRecord> {
-    const { pods } = this.#deps;
-    if (owner.kind === 'uid') {
-      const known = pods.byUid(owner.podUid);
-      if (known !== undefined) return known;
-      throw new BindingRefused(
-        `pod ${owner.podUid} holds these slices but is not known here yet; it will be asked for again`,
-      );
-    }
-    const known = pods.byName(owner.namespace, owner.pod);
-    const isRight = known !== undefined && (owner.podUid === undefined || known.uid === owner.podUid);
-    if (isRight && known.claim.kind === 'gpus') return known;
-    const live = await pods.readLive(owner.namespace, owner.pod);
-    if (live === undefined) throw new BindingRefused(`pod ${owner.namespace}/${owner.pod} is gone`);
-    if (owner.podUid !== undefined && live.uid !== owner.podUid) {
-      throw new BindingRefused(
-        `these slices belong to pod ${owner.podUid}, but ${owner.namespace}/${owner.pod} is now ${live.uid}`,
-      );
-    }
-    return live;
   }
 
   #claim(pod: PodRecord, container: string, ids: readonly string[]): ContainerClaim {

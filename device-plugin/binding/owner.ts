@@ -12,6 +12,8 @@ export interface CheckpointHolding {
   readonly podUid: string;
   readonly container: string;
   readonly ids: readonly string[];
+  /** The answer of Allocate as the kubelet keeps it. */
+  readonly allocation?: Buffer;
 }
 
 /** A container by name, by pod UID, or by both. */

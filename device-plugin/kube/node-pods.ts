@@ -70,6 +70,14 @@ export function watchNodePods(options: NodePodsOptions): WatchedNodePods {
     byName: (namespace, name) => byUid.get(uidByName.get(`${namespace}/${name}`) ?? ''),
     all: () => byUid.values(),
     readLive: (namespace, name) => readPod(api, profile, namespace, name),
+    async readAll(timeoutMillis) {
+      // From the server's cache: as fresh as the kubelet's own watch, and cheap in a large cluster.
+      const query = { fieldSelector: `spec.nodeName=${nodeName}`, resourceVersion: '0' };
+      const answer = await api.request('GET', apiPath('v1', 'pods'), { query, timeoutMillis });
+      if (answer.status !== 200) throw new Error(`listing this node's pods failed: ${describeAnswer(answer)}`);
+      const items = isRecord(answer.body) ? answer.body['items'] : undefined;
+      return Array.isArray(items) ? items.flatMap((raw) => project(raw) ?? []) : [];
+    },
   };
 }
 

@@ -41,20 +41,25 @@ export type PodResourcesService = {
 
 /** Encoder of one message type. */
 export type Encode<T> = (message: T) => Buffer;
+/** Decoder of one message type; throws on bytes that are none. */
+export type Decode<T> = (bytes: Buffer) => T;
 
 export interface DevicePluginApi {
   readonly devicePlugin: DevicePluginService;
   readonly registration: RegistrationService;
   /** What the kubelet keeps, encoded, in the AllocResp field of its checkpoint. */
   readonly encodeContainerAllocation: Encode<ContainerAllocateResponse>;
+  readonly decodeContainerAllocation: Decode<ContainerAllocateResponse>;
 }
 
 export function loadDevicePluginApi(): DevicePluginApi {
   const definition = load('deviceplugin_v1beta1.proto');
+  const containerAllocation = message(definition, 'v1beta1.ContainerAllocateResponse');
   return {
     devicePlugin: service(definition, 'v1beta1.DevicePlugin') as unknown as DevicePluginService,
     registration: service(definition, 'v1beta1.Registration') as unknown as RegistrationService,
-    encodeContainerAllocation: encoder(definition, 'v1beta1.ContainerAllocateResponse'),
+    encodeContainerAllocation: (message) => containerAllocation.serialize(message),
+    decodeContainerAllocation: (bytes) => containerAllocation.deserialize(bytes) as ContainerAllocateResponse,
   };
 }
 
@@ -72,8 +77,8 @@ function service(definition: PackageDefinition, name: string): ServiceDefinition
   return found;
 }
 
-function encoder(definition: PackageDefinition, name: string): Encode<ContainerAllocateResponse> {
+function message(definition: PackageDefinition, name: string): MessageTypeDefinition<object, object> {
   const found = definition[name];
   if (found === undefined || !('serialize' in found)) throw new Error(`The API definition has no message ${name}`);
-  return (message) => (found as MessageTypeDefinition<object, object>).serialize(message);
+  return found as MessageTypeDefinition<object, object>;
 }

@@ -1,3 +1,4 @@
+import { rmSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DEFAULT_HEALTH_POLICY } from '../../device-plugin/health/state.ts';
@@ -161,6 +162,59 @@ describe('the agent between the kubelet and the API server', () => {
     await expect(stand.kubelet.startContainer(greedy.uid, 'c0')).rejects.toThrow(/held by default\/running/);
   });
 
+  it('keeps what an init container holds on its books over a restart, though no list of the kubelet names it', async () => {
+    await start([16, 16]);
+    const pod = stand.bind({ name: 'starting', slices: [12, 1], init: 1, gpus: [0] });
+    await stand.kubelet.admit(pod);
+    await stand.kubelet.startContainer(pod.uid, 'c0');
+    await stand.stopAgent();
+    await stand.startAgent();
+    await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'registration');
+    const greedy = stand.bind({ name: 'greedy', slices: [12], gpus: [0] });
+    await stand.kubelet.admit(greedy);
+    await expect(stand.kubelet.startContainer(greedy.uid, 'c0')).rejects.toThrow(/held by default\/starting/);
+  });
+
+  it('counts a pod where it runs, and restarts it nowhere else, when its allocation was changed while the agent was away', async () => {
+    await start([16, 16]);
+    const pod = stand.bind({ name: 'p', slices: [12], gpus: [0] });
+    await stand.kubelet.run(pod);
+    await stand.stopAgent();
+    stand.forge(pod, stand.allocation([1]));
+    await stand.startAgent();
+    await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'registration');
+    await expect(stand.kubelet.startContainer(pod.uid, 'c0')).rejects.toThrow(/was granted GPU 0 before/);
+    expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe('GPU-0');
+    expect(stand.warnings.join('\n')).toMatch(/default\/p runs on GPU 0, and its allocation was changed since/);
+  });
+
+  it('counts running pods though the kubelet has lost its checkpoint', async () => {
+    await start([16, 16]);
+    await stand.kubelet.run(stand.bind({ name: 'running', slices: [12], gpus: [0] }));
+    await stand.stopAgent();
+    await stand.kubelet.restart(() => rmSync(stand.kubelet.checkpointPath));
+    await stand.startAgent();
+    await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'registration');
+    const greedy = stand.bind({ name: 'greedy', slices: [12], gpus: [0] });
+    await stand.kubelet.admit(greedy);
+    await expect(stand.kubelet.startContainer(greedy.uid, 'c0')).rejects.toThrow(/held by default\/running/);
+  });
+
+  it('has no device of an earlier pod for a container that a restarted kubelet starts without asking', async () => {
+    await start([16, 16]);
+    const before = stand.bind({ name: 'before', slices: [32], count: 2, gpus: [0, 1] });
+    await stand.kubelet.run(before);
+    stand.server.cluster.delete('pods', 'default', 'before', { gracePeriodSeconds: 0 });
+    stand.kubelet.remove(before.uid);
+    const next = stand.bind({ name: 'next', slices: [32], count: 2, gpus: [0, 1] });
+    await stand.kubelet.admit(next);
+    expect(new Set(stand.kubelet.idsOf(next.uid, 'c0', MEMORY)).size).toBe(32);
+    await stand.kubelet.restart(() => stand.stopAgent());
+    await stand.kubelet.startContainer(next.uid, 'c0');
+    expect(stand.environmentOf(next, 'c0')).toBeUndefined();
+    await stand.startAgent();
+  });
+
   it('never gives a container another GPU than its own under random histories', async () => {
     await fc.assert(
       fc.asyncProperty(
@@ -221,5 +275,51 @@ describe('the agent without CDI', () => {
     expect(limiter).toMatchObject({ container_path: answer?.envs['LD_PRELOAD'], read_only: true });
     expect(answer?.mounts.map(({ host_path: path }) => path)).toEqual(['/opt/limiter.so', '/run/mps', '/dev/shm']);
     expect(answer?.envs).toMatchObject({ CUDA_MPS_PINNED_DEVICE_MEM_LIMIT: '0=4096M' });
+  });
+
+  it('steers and answers for a pod that its watch has yet to show', async () => {
+    await start([16, 16], { binding: 'env' });
+    const release = stand.holdWatch();
+    for (const gpu of [1, 0, 1]) {
+      const pod = stand.bind({ name: `p${gpu}-${stand.kubelet.calls.length}`, slices: [3], gpus: [gpu] });
+      await stand.kubelet.run(pod);
+      expect(stand.environmentOf(pod, 'c0')?.['NVIDIA_VISIBLE_DEVICES']).toBe(`GPU-${gpu}`);
+    }
+    release();
+  });
+
+  it('gives any ids, then refuses within the limits of the kubelet, when neither watch nor server shows the pod', async () => {
+    await start([16, 16], { binding: 'env' });
+    const unknown = { uid: 'u', namespace: 'default', name: 'unknown' };
+    const containers = [{ name: 'c0', limits: { [MEMORY]: 3 } }];
+    const admission = await stand.kubelet.admit({ ...unknown, containers });
+    expect(admission).toMatchObject({ kind: 'rejected' });
+    expect(admission.kind === 'rejected' ? admission.message : '').toMatch(
+      /no pod on this node .* waits for 3 slices$/,
+    );
+    const calls = stand.kubelet.calls.map(({ method }) => method);
+    expect(calls.filter((method) => method.startsWith('GetPref') || method === 'Allocate')).toEqual([
+      'GetPreferredAllocation',
+      'Allocate',
+    ]);
+  });
+
+  it('refuses a pod that came past the extender at admission, naming it', async () => {
+    await start([16], { binding: 'env' });
+    const admission = await stand.kubelet.admit(stand.bind({ name: 'bypass', slices: [4] }));
+    expect(admission.kind === 'rejected' ? admission.message : '').toMatch(
+      /waits for 4 slices: pod default\/bypass reached this node without an allocation/,
+    );
+  });
+
+  it('verifies after its own restart by what the kubelet has recorded', async () => {
+    await start([16, 16], { binding: 'env' });
+    const pod = stand.bind({ name: 'p', slices: [4, 2], init: 1, count: 2, gpus: [0, 1] });
+    await stand.kubelet.run(pod);
+    await stand.stopAgent();
+    await stand.startAgent();
+    await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 32, 'registration');
+    for (const container of ['c0', 'c1']) await stand.kubelet.startContainer(pod.uid, container);
+    expect(stand.environmentOf(pod, 'c1')?.['NVIDIA_VISIBLE_DEVICES']).toBe('GPU-0,GPU-1');
   });
 });

@@ -12,18 +12,25 @@ import { createRestClient, type NodeKubeApi } from '../../device-plugin/kube/res
 import { encodeAllocation } from '../../extender/core/allocation-codec.ts';
 import { ALLOCATION_ANNOTATION } from '../../extender/core/resources.ts';
 import { EmbeddedApiServer } from '../../extender/embedded/api-server.ts';
-import { FakeKubelet, type FakePod } from './fake-kubelet.ts';
+import { FakeKubelet, type FakeContainer, type FakeKubeletSettings, type FakePod } from './fake-kubelet.ts';
 
 export const MEMORY = 'gpuloom.io/gpu-mem';
+export const CORE = 'gpuloom.io/gpu-core';
 
 export interface StandPod {
   readonly name: string;
+  /** `uid-<name>` where it is not given. */
+  readonly uid?: string;
   /** Slices of each container, in order; the first `init` of them are init containers. */
   readonly slices: readonly number[];
   readonly init?: number;
   readonly count?: number;
+  /** Percent of compute of each container, over all of its GPUs. */
+  readonly core?: number;
   /** GPU indices of the allocation; none = the pod came past the extender. */
   readonly gpus?: readonly number[];
+  /** The allocation annotation as it stands, instead of one that names `gpus`. */
+  readonly annotation?: string;
 }
 
 export class AgentStand {
@@ -35,6 +42,8 @@ export class AgentStand {
   kubelet!: FakeKubelet;
   agent!: Agent;
   #api!: NodeKubeApi;
+  /** What the agent's watches wait for before each line. */
+  #watchGate: Promise<void> = Promise.resolve();
 
   private constructor(random: () => number, options: Partial<AgentOptions>) {
     this.#random = random;
@@ -45,13 +54,14 @@ export class AgentStand {
     gpuMemoriesMiB: readonly number[],
     random: () => number,
     options: Partial<AgentOptions> = {},
+    generation: FakeKubeletSettings['generation'] = 'old',
   ): Promise<AgentStand> {
     const stand = new AgentStand(random, options);
     await stand.server.listen();
     stand.server.cluster.create('nodes', { apiVersion: 'v1', kind: 'Node', metadata: { name: 'gpu-1' }, status: {} });
     stand.writeGpus(gpuMemoriesMiB);
     mkdirSync(stand.#path('k'));
-    stand.kubelet = await FakeKubelet.start({ directory: stand.#path('k'), generation: 'old', random: stand.#random });
+    stand.kubelet = await FakeKubelet.start({ directory: stand.#path('k'), generation, random: stand.#random });
     await stand.startAgent();
     return stand;
   }
@@ -71,7 +81,8 @@ export class AgentStand {
   async startAgent(): Promise<void> {
     const kubeconfig = this.#path('kubeconfig');
     writeFileSync(kubeconfig, this.server.kubeconfig());
-    this.#api = createRestClient(kubeconfigCredentials(kubeconfig), 'gpuloom-device-plugin/test');
+    const api = createRestClient(kubeconfigCredentials(kubeconfig), 'gpuloom-device-plugin/test');
+    this.#api = heldBack(api, () => this.#watchGate);
     const { source } = await chooseInventory(`file:${this.#path('gpus.yaml')}`, { file: { pollMillis: 20 } });
     this.agent = await startAgent({
       nodeName: 'gpu-1',
@@ -100,41 +111,53 @@ export class AgentStand {
     this.#api.close();
   }
 
+  /** The agent's watches show nothing new until the returned function is called; its reads are not held back. */
+  holdWatch(): () => void {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#watchGate = promise;
+    return resolve;
+  }
+
   /** Creates the pod at the API server as the extender would have bound it; returns it as the kubelet sees it. */
-  bind({ name, slices, init = 0, count = 1, gpus }: StandPod): FakePod {
-    const containers = slices.map((amount, at) => ({ name: `c${at}`, limits: { [MEMORY]: amount } }));
-    const grants = (gpus ?? []).map((index) => ({ uuid: this.uuid(index), index, slices: 1, core: 0 }));
-    const allocation = encodeAllocation({ containers: [{ name: 'c0', gpus: grants }] });
-    const manifest = (list: typeof containers) =>
-      list.map(({ name: container, limits }) => ({
-        name: container,
-        image: 'none',
-        resources: { limits: { [MEMORY]: String(limits[MEMORY]) } },
-      }));
+  bind(sketch: StandPod): FakePod {
+    const { name, uid = `uid-${name}`, slices, init = 0, count = 1, core = 0, gpus } = sketch;
+    const containers = slices.map((amount, at) => ({
+      name: `c${at}`,
+      limits: { [MEMORY]: amount, ...(core > 0 ? { [CORE]: core } : {}) },
+    }));
+    const annotation = sketch.annotation ?? (gpus === undefined ? undefined : this.allocation(gpus));
     this.server.cluster.create('pods', {
       apiVersion: 'v1',
       kind: 'Pod',
       metadata: {
         name,
         namespace: 'default',
-        uid: `uid-${name}`,
+        uid,
         labels: count > 1 ? { 'gpuloom.io/gpu-count': String(count) } : {},
-        annotations: gpus === undefined ? {} : { [ALLOCATION_ANNOTATION]: allocation },
+        annotations: annotation === undefined ? {} : { [ALLOCATION_ANNOTATION]: annotation },
       },
       spec: {
         nodeName: 'gpu-1',
-        initContainers: manifest(containers.slice(0, init)),
-        containers: manifest(containers.slice(init)),
+        initContainers: containers.slice(0, init).map(manifestOf),
+        containers: containers.slice(init).map(manifestOf),
       },
       status: { phase: 'Pending' },
     });
-    return {
-      uid: `uid-${name}`,
-      namespace: 'default',
-      name,
-      initContainers: containers.slice(0, init),
-      containers: containers.slice(init),
-    };
+    const [initContainers, main] = [containers.slice(0, init), containers.slice(init)];
+    return { uid, namespace: 'default', name, initContainers, containers: main };
+  }
+
+  /** Somebody writes another allocation into the pod. */
+  forge({ namespace, name }: FakePod, annotation: string): void {
+    this.server.cluster.patch('pods', namespace, name, {
+      metadata: { annotations: { [ALLOCATION_ANNOTATION]: annotation } },
+    });
+  }
+
+  /** The annotation that names these GPUs. */
+  allocation(gpus: readonly number[]): string {
+    const grants = gpus.map((index) => ({ uuid: this.uuid(index), index, slices: 1, core: 0 }));
+    return encodeAllocation({ containers: [{ name: 'c0', gpus: grants }] });
   }
 
   /** What the runtime gives the container: the environment of the CDI device for its ids, or that of Allocate's answer. */
@@ -159,5 +182,28 @@ export class AgentStand {
 
   #path(name: string): string {
     return join(this.folder, name);
+  }
+}
+
+function manifestOf({ name, limits }: FakeContainer): object {
+  const written = Object.fromEntries(Object.entries(limits).map(([resource, amount]) => [resource, String(amount)]));
+  return { name, image: 'none', resources: { limits: written } };
+}
+
+function heldBack(api: NodeKubeApi, gate: () => Promise<void>): NodeKubeApi {
+  return {
+    request: (method, path, request) => api.request(method, path, request),
+    close: () => api.close(),
+    async stream(path, query, signal) {
+      const stream = await api.stream(path, query, signal);
+      return stream.kind === 'open' ? { kind: 'open', lines: gatedLines(stream.lines, gate) } : stream;
+    },
+  };
+}
+
+async function* gatedLines(lines: AsyncIterable<string>, gate: () => Promise<void>): AsyncIterable<string> {
+  for await (const line of lines) {
+    await gate();
+    yield line;
   }
 }

@@ -15,6 +15,8 @@ export interface DeviceDemand {
   /** Ids of the pod's init containers that have ended. */
   readonly reusable: ReadonlySet<string>;
   readonly inUse: ReadonlySet<string>;
+  /** Takes the ids from the free ones, before the plugin is asked. */
+  readonly reserve: (ids: readonly string[]) => void;
 }
 
 export class DeviceAllocator {
@@ -33,6 +35,7 @@ export class DeviceAllocator {
     demand: DeviceDemand,
   ): Promise<Pick<HeldDevices, 'ids' | 'idsByNode' | 'response' | 'encodedResponse'>> {
     const ids = await this.#chooseIds(endpoint, demand);
+    demand.reserve(ids);
     this.#calls.push({ method: 'Allocate', resourceName: endpoint.resourceName, ids });
     const { Allocate } = this.#api.devicePlugin;
     const { container_responses } = await endpoint.call(Allocate, { container_requests: [{ devices_ids: ids }] });

@@ -20,25 +20,43 @@ export type CheckpointFormat = 'list' | 'numa-map';
 
 export class DeviceBooks {
   #held: HeldDevices[] = [];
+  /** Ids that are not free, by resource: what is held, and what an Allocate on its way is about. */
+  #allocated = new Map<string, Set<string>>();
 
   record(held: HeldDevices): void {
     this.#held.push(held);
   }
 
-  removePod(podUid: string): void {
-    this.#held = this.#held.filter((held) => held.podUid !== podUid);
+  /** Before Allocate is called. */
+  reserve(resourceName: string, ids: readonly string[]): void {
+    const allocated = this.#allocated.get(resourceName) ?? new Set();
+    this.#allocated.set(resourceName, allocated);
+    for (const id of ids) allocated.add(id);
+  }
+
+  /** After a failed Allocate, and whenever pods have gone: what is held, and nothing else. */
+  restore(): void {
+    const byResource = Map.groupBy(this.#held, ({ resourceName }) => resourceName);
+    this.#allocated = new Map([...byResource].map(([name, held]) => [name, new Set(held.flatMap(({ ids }) => ids))]));
+  }
+
+  /**
+   * Frees what pods that are no longer active hold. As in every kubelet up to now, ids of an Allocate on its way are
+   * then forgotten too and may be given twice; PodResources does this at every List.
+   */
+  collect(isActive: (podUid: string) => boolean): void {
+    const left = this.#held.filter(({ podUid }) => isActive(podUid));
+    if (left.length === this.#held.length) return;
+    this.#held = left;
+    this.restore();
   }
 
   of(podUid: string, container: string): readonly HeldDevices[] {
     return this.#held.filter((held) => held.podUid === podUid && held.container === container);
   }
 
-  get pods(): ReadonlySet<string> {
-    return new Set(this.#held.map(({ podUid }) => podUid));
-  }
-
-  inUse(resourceName: string): Set<string> {
-    return new Set(this.#held.filter((held) => held.resourceName === resourceName).flatMap(({ ids }) => ids));
+  inUse(resourceName: string): ReadonlySet<string> {
+    return this.#allocated.get(resourceName) ?? new Set();
   }
 
   write(path: string, format: CheckpointFormat, registered: Readonly<Record<string, readonly string[]>>): void {
@@ -57,6 +75,7 @@ export class DeviceBooks {
   /** What a kubelet knows after a start: only the file; nothing where the file is missing or cannot be read. */
   load(path: string): void {
     this.#held = [];
+    this.#allocated = new Map();
     if (!existsSync(path)) return;
     try {
       const { Data } = JSON.parse(readFileSync(path, 'utf8')) as { Data: { PodDeviceEntries: WrittenEntry[] } };
@@ -72,6 +91,7 @@ export class DeviceBooks {
           encodedResponse: entry.AllocResp,
         };
       });
+      this.restore();
     } catch (error) {
       if (!(error instanceof SyntaxError || error instanceof TypeError)) throw error;
     }

@@ -15,7 +15,10 @@
 // and the checkpoint written; ids come at random where nothing is preferred. Ids of ordinary init containers are used
 // again by later containers of the pod. A restart empties the directory except the checkpoint, which is all that is
 // remembered. A container restart calls PreStartContainer and never Allocate. PodResources lists app containers only,
-// one entry per NUMA node, at `podResourcesSocket`. `calls` records every call made to plugins, in order.
+// one entry per NUMA node, at `podResourcesSocket`; a pod is listed from before its admission until it is removed, also
+// when it was rejected. Between a kubelet's restart and the registration of the plugin an old kubelet starts containers
+// without PreStartContainer; a new one rejects pods with a container that has never run. A container's resources come
+// in no order. `calls` records every call made to plugins, in order.
 // Left out: topology manager, the 5 minutes after which a silent resource disappears, the 100/s limit of PodResources.
 
 import { readdirSync, rmSync } from 'node:fs';
@@ -77,7 +80,11 @@ export class FakeKubelet {
   readonly #endpoints = new Map<string, PluginEndpoint>();
   readonly #books = new DeviceBooks();
   readonly #allocator: DeviceAllocator;
+  /** Pods at the API server, as far as this kubelet knows. */
   readonly #pods = new Map<string, FakePod>();
+  readonly #rejected = new Set<string>();
+  /** `<pod UID>/<container>` of containers that have run. */
+  readonly #started = new Set<string>();
   readonly #waiters = new Set<() => void>();
   #admissions: Promise<unknown> = Promise.resolve();
   #servers: Server[] = [];
@@ -147,12 +154,14 @@ export class FakeKubelet {
 
   /** PreStartContainer for every resource of the container that wants it. Rejects with the plugin's error. */
   async startContainer(podUid: string, container: string): Promise<void> {
+    if (this.#rejected.has(podUid)) throw new Error(`pod ${podUid} was rejected`);
     for (const { resourceName, ids } of this.#books.of(podUid, container)) {
       const endpoint = this.#endpoints.get(resourceName);
       if (endpoint?.options.pre_start_required !== true) continue;
       this.calls.push({ method: 'PreStartContainer', resourceName, ids });
       await endpoint.call(this.#api.devicePlugin.PreStartContainer, { devices_ids: ids });
     }
+    this.#started.add(`${podUid}/${container}`);
   }
 
   /** Admits the pod and starts its containers; rejects where a real pod would not run. */
@@ -164,7 +173,13 @@ export class FakeKubelet {
 
   /** The pod is gone; its ids are free from the next allocation on. */
   remove(podUid: string): void {
+    for (const { name } of containersOf(this.#pods.get(podUid))) this.#started.delete(`${podUid}/${name}`);
     this.#pods.delete(podUid);
+    this.#rejected.delete(podUid);
+  }
+
+  isRejected(podUid: string): boolean {
+    return this.#rejected.has(podUid);
   }
 
   /** Ends this kubelet and starts the next, which knows only the checkpoint. `whileDown` runs in between. */
@@ -172,7 +187,16 @@ export class FakeKubelet {
     await this.stop();
     await whileDown?.();
     this.#books.load(this.checkpointPath);
+    if (this.#settings.generation === 'new') this.#rejectUnstarted();
     await this.#boot();
+  }
+
+  /** No plugin is registered yet when the pods are admitted anew. */
+  #rejectUnstarted(): void {
+    for (const pod of this.#pods.values()) {
+      const isRunning = containersOf(pod).every(({ name }) => this.#started.has(`${pod.uid}/${name}`));
+      if (!isRunning) this.#rejected.add(pod.uid);
+    }
   }
 
   /** As by SIGKILL: nothing in the directory is cleaned up. */
@@ -197,6 +221,7 @@ export class FakeKubelet {
         _call: ServerUnaryCall<Empty, ListPodResourcesResponse>,
         answer: sendUnaryData<ListPodResourcesResponse>,
       ) => {
+        this.#collect();
         answer(null, { pod_resources: this.#podResources() });
       },
     });
@@ -253,24 +278,26 @@ export class FakeKubelet {
   }
 
   async #admitNow(pod: FakePod): Promise<Admission> {
-    for (const uid of this.#books.pods) if (!this.#pods.has(uid)) this.#books.removePod(uid);
     this.#pods.set(pod.uid, pod);
+    this.#collect();
     const reusable = new Map<string, Set<string>>();
     const initContainers = pod.initContainers ?? [];
     try {
       for (const container of [...initContainers, ...pod.containers]) {
         const isInit = initContainers.includes(container) && container.isSidecar !== true;
-        for (const [resourceName, count] of Object.entries(container.limits)) {
+        for (const [resourceName, count] of this.#inNoOrder(Object.entries(container.limits))) {
           const free = reusable.get(resourceName) ?? new Set();
           reusable.set(resourceName, free);
           const ids = await this.#allocate(pod.uid, container.name, resourceName, count, free);
           for (const id of ids) if (isInit) free.add(id);
           if (!isInit) for (const id of ids) free.delete(id);
         }
+        this.#books.write(this.checkpointPath, this.#settings.checkpointFormat ?? 'numa-map', this.#registeredIds());
       }
       return { kind: 'admitted' };
     } catch (error) {
-      this.#pods.delete(pod.uid);
+      this.#books.restore();
+      this.#rejected.add(pod.uid);
       const reason = error instanceof Error ? error.message : String(error);
       return { kind: 'rejected', message: `UnexpectedAdmissionError: Allocate failed due to ${reason}` };
     }
@@ -289,10 +316,21 @@ export class FakeKubelet {
     const endpoint = this.#endpoints.get(resourceName);
     if (endpoint === undefined) throw new Error(`can't allocate unregistered device ${resourceName}`);
     const inUse = this.#books.inUse(resourceName);
-    const granted = await this.#allocator.allocate(endpoint, { count, reusable, inUse });
+    const reserve = (ids: readonly string[]): void => this.#books.reserve(resourceName, ids);
+    const granted = await this.#allocator.allocate(endpoint, { count, reusable, inUse, reserve });
     this.#books.record({ podUid, container, resourceName, ...granted });
-    this.#books.write(this.checkpointPath, this.#settings.checkpointFormat ?? 'numa-map', this.#registeredIds());
     return granted.ids;
+  }
+
+  #collect(): void {
+    this.#books.collect((podUid) => this.#pods.has(podUid) && !this.#rejected.has(podUid));
+  }
+
+  /** Go's maps have none. */
+  #inNoOrder<T>(entries: readonly T[]): readonly T[] {
+    if (entries.length < 2) return entries;
+    const ranked = entries.map((entry) => ({ entry, rank: this.#settings.random() }));
+    return ranked.sort((a, b) => a.rank - b.rank).map(({ entry }) => entry);
   }
 
   #registeredIds(): Record<string, readonly string[]> {
@@ -322,6 +360,10 @@ export class FakeKubelet {
   #changed(): void {
     for (const look of this.#waiters) look();
   }
+}
+
+function containersOf(pod: FakePod | undefined): readonly FakeContainer[] {
+  return pod === undefined ? [] : [...(pod.initContainers ?? []), ...pod.containers];
 }
 
 function bind(server: Server, socketPath: string): Promise<void> {

@@ -1,6 +1,7 @@
 // A node for binding tests without gRPC: pods, the kubelet's two witnesses, and spec files in memory.
 
 import type { CheckpointHolding, ContainerHolding } from '../../device-plugin/binding/owner.ts';
+import type { Environment } from '../../device-plugin/binding/container-env.ts';
 import { EnvBinding } from '../../device-plugin/binding/env-binding.ts';
 import { NodeJudge } from '../../device-plugin/binding/judge.ts';
 import { LateBinding } from '../../device-plugin/binding/late-binding.ts';
@@ -57,12 +58,22 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
       ...common,
       specs: this,
       gpuOfId: (id) => (id.includes('::') ? id.split('::')[0] : undefined),
+      environmentIn: (allocation) => JSON.parse(allocation.toString()) as Readonly<Record<string, string>>,
     });
   }
 
   /** The agent was started again with another level of isolation. */
   offer(isolation: IsolationLevel): void {
     this.inventory = { ...this.inventory, isolation };
+    this.judge.setInventory(this.inventory);
+  }
+
+  /** A GPU is found to be unhealthy. */
+  ail(index: number): void {
+    const gpus = this.inventory.gpus.map((gpu) =>
+      gpu.index === index ? { ...gpu, health: 'unhealthy' as const } : gpu,
+    );
+    this.inventory = { ...this.inventory, gpus };
     this.judge.setInventory(this.inventory);
   }
 
@@ -76,9 +87,10 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
   }
 
   /** The kubelet has admitted a container with these ids. */
-  admit(record: PodRecord, container: string, ids: readonly string[]): void {
+  admit(record: PodRecord, container: string, ids: readonly string[], answer?: Environment): void {
     this.held.push({ namespace: record.namespace, pod: record.name, container, ids });
-    this.recorded.push({ podUid: record.uid, container, ids });
+    const allocation = answer === undefined ? {} : { allocation: Buffer.from(JSON.stringify(answer)) };
+    this.recorded.push({ podUid: record.uid, container, ids, ...allocation });
   }
 
   holdings = (): Promise<readonly ContainerHolding[]> => Promise.resolve(this.held);
@@ -92,6 +104,7 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
     const found = this.unseen.find((each) => each.namespace === namespace && each.name === name);
     return Promise.resolve(found ?? this.byName(namespace, name));
   };
+  readAll = (): Promise<readonly PodRecord[]> => Promise.resolve([...this.#pods.values(), ...this.unseen]);
   write = (key: string, text: string): Promise<void> => {
     this.specs.set(key, text);
     return Promise.resolve();

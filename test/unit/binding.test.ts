@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BindingRefused } from '../../device-plugin/binding/late-binding.ts';
 import { findOwner } from '../../device-plugin/binding/owner.ts';
 import { gpusOf, pod } from '../support/builders.ts';
 import { allocatedPod, ids, NodeStand } from '../support/node-stand.ts';
@@ -158,6 +157,42 @@ describe('late binding', () => {
     );
   });
 
+  it('does not take the pod that had the name before for the holder, whatever the watch still shows', async () => {
+    const stand = new NodeStand(gpusOf(2, 16));
+    stand.show(allocatedPod({ name: 'web-0', uid: 'before', slices: 4 }, [0]));
+    const now = allocatedPod({ name: 'web-0', uid: 'now', slices: 4 }, [1]);
+    stand.unseen.push(now);
+    stand.held.push({ namespace: 'default', pod: 'web-0', container: 'main', ids: ids(0, 4) });
+    await stand.late.preStart(ids(0, 4));
+    expect(stand.specEnv(ids(0, 4))).toMatchObject({ NVIDIA_VISIBLE_DEVICES: 'GPU-this-1', GPULOOM_POD_UID: 'now' });
+  });
+
+  it('has no device left for ids that go to another pod, before that pod is known', async () => {
+    const stand = new NodeStand(gpusOf(2, 16));
+    const record = allocatedPod({ name: 'p', slices: 4 }, [1]);
+    stand.show(record);
+    stand.admit(record, 'main', ids(0, 4));
+    await stand.late.preStart(ids(0, 4));
+    await stand.late.forget(ids(0, 4).reverse());
+    expect(stand.specs.size).toBe(0);
+  });
+
+  it('starts nothing new on an unhealthy GPU, and leaves what runs there alone', async () => {
+    const stand = new NodeStand(gpusOf(2, 16));
+    const [running, late] = ['running', 'late'].map((name) => allocatedPod({ name, slices: 4 }, [0]));
+    if (running === undefined || late === undefined) throw new Error('two pods');
+    for (const [at, record] of [running, late].entries()) {
+      stand.show(record);
+      stand.admit(record, 'main', ids(1, 4, at * 4));
+    }
+    await stand.late.preStart(ids(1, 4));
+    stand.ail(0);
+    await stand.late.preStart(ids(1, 4));
+    await expect(stand.late.preStart(ids(1, 4, 4))).rejects.toThrow(
+      /default\/late is allocated GPU 0, which is unhealthy/,
+    );
+  });
+
   it('removes the specs of pods that are gone, and only those', async () => {
     const stand = new NodeStand(gpusOf(1, 16));
     for (const [at, name] of ['stays', 'goes'].entries()) {
@@ -190,102 +225,6 @@ describe('late binding', () => {
         },
       ),
       { numRuns: 100, seed: 7 },
-    );
-  });
-});
-
-/** The GPUs that Allocate answers, or undefined where it refuses. */
-function answerFor(stand: NodeStand, chosen: readonly string[]): string | undefined {
-  try {
-    return stand.env.allocate(chosen)['NVIDIA_VISIBLE_DEVICES'];
-  } catch (error) {
-    if (error instanceof BindingRefused) return undefined;
-    throw error;
-  }
-}
-
-describe('binding by environment', () => {
-  const all = [0, 1].flatMap((gpu) => ids(gpu, 16));
-
-  it('steers the ids to the GPU of the waiting container and answers with that GPU', () => {
-    const stand = new NodeStand(gpusOf(2, 16));
-    stand.show(allocatedPod({ name: 'p', slices: 4 }, [1]));
-    const chosen = stand.env.prefer({ available: all, mustInclude: [], size: 4 });
-    expect(chosen.every((id) => id.startsWith('GPU-this-1::'))).toBe(true);
-    expect(stand.env.allocate(chosen)['NVIDIA_VISIBLE_DEVICES']).toBe('GPU-this-1');
-  });
-
-  it('never fails to prefer, whatever it is asked', () => {
-    fc.assert(
-      fc.property(fc.array(fc.string()), fc.array(fc.string()), fc.nat(20), (available, mustInclude, size) => {
-        const stand = new NodeStand(gpusOf(2, 16));
-        stand.show(allocatedPod({ name: 'p', slices: 4 }, [1]));
-        return stand.env.prefer({ available, mustInclude, size }).length <= Math.max(size, 0);
-      }),
-      { numRuns: 200, seed: 8 },
-    );
-  });
-
-  it('refuses to answer when it cannot tell whose the slices are, and names those who wait', () => {
-    const stand = new NodeStand(gpusOf(2, 16));
-    stand.show(allocatedPod({ name: 'a', slices: 4 }, [0]));
-    stand.show(allocatedPod({ name: 'b', slices: 4 }, [1]));
-    const mixed = [...ids(0, 2), ...ids(1, 2)];
-    expect(() => stand.env.allocate(mixed)).toThrow(/cannot tell whose 4 slices.*default\/a .*default\/b/);
-    expect(() => stand.env.allocate(ids(0, 3))).toThrow(/no pod on this node with an allocation waits for 3 slices/);
-  });
-
-  it('answers no pod that requires isolation this node does not offer, and starts none when it no longer does', async () => {
-    const stand = new NodeStand(gpusOf(1, 16));
-    const record = allocatedPod({ name: 'p', slices: 4, annotations: { 'gpuloom.io/isolation': 'mps' } }, [0]);
-    stand.show(record);
-    expect(() => stand.env.allocate(ids(0, 4))).toThrow(/requires isolation mps/);
-    stand.offer('mps');
-    stand.env.allocate(ids(0, 4));
-    stand.admit(record, 'main', ids(0, 4));
-    stand.offer('none');
-    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/this node offers none/);
-  });
-
-  it('refuses to start a container that was admitted with the answer meant for another, naming both', async () => {
-    const stand = new NodeStand(gpusOf(2, 16));
-    const [a, b] = [allocatedPod({ name: 'a', slices: 4 }, [0]), allocatedPod({ name: 'b', slices: 4 }, [1])];
-    stand.show(a);
-    stand.show(b);
-    stand.env.allocate(ids(0, 4));
-    stand.admit(b, 'main', ids(0, 4));
-    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/admitted default\/b .* meant for default\/a/);
-    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/slices of other GPUs/);
-    expect(stand.env.allocate(ids(0, 4, 4))['NVIDIA_VISIBLE_DEVICES']).toBe('GPU-this-0');
-  });
-
-  it('never starts a container on another GPU than its own, in any order of admission', async () => {
-    await fc.assert(
-      fc.asyncProperty(
-        fc.shuffledSubarray([0, 1, 2, 3, 4, 5], { minLength: 6 }),
-        fc.array(fc.nat(3), { minLength: 6, maxLength: 6 }),
-        async (order, gpus) => {
-          const stand = new NodeStand(gpusOf(4, 16));
-          const records = gpus.map((gpu, at) => allocatedPod({ name: `p${at}`, slices: 2 }, [gpu]));
-          for (const record of records) stand.show(record);
-          const free = new Set([0, 1, 2, 3].flatMap((gpu) => ids(gpu, 16)));
-          for (const at of order) {
-            const record = records[at];
-            if (record === undefined) continue;
-            const chosen = stand.env.prefer({ available: [...free], mustInclude: [], size: 2 });
-            for (const id of chosen) free.delete(id);
-            const answer = answerFor(stand, chosen);
-            if (answer === undefined) continue;
-            stand.admit(record, 'main', chosen);
-            const started = await stand.env.preStart(chosen).then(
-              () => true,
-              () => false,
-            );
-            if (started) expect(answer).toBe(`GPU-this-${gpus[at]}`);
-          }
-        },
-      ),
-      { numRuns: 100, seed: 9 },
     );
   });
 });
