@@ -12,12 +12,6 @@ export class Candidates {
   nodes: readonly NodeManifest[] | undefined;
   /** Which node followed each node in earlier calls; slot 0 is for the first of a call. */
   #successor: Int32Array = new Int32Array(1024);
-  /**
-   * The last name that was found to be each node's, and the node's name then. The listener hands out the same string
-   * again for the same name, and strings that are one object compare without a look at their characters.
-   */
-  readonly #seen: string[] = [];
-  readonly #seenAs: string[] = [];
 
   /** Reads names, or the names of full nodes. False where the request carries neither. */
   read(args: ExtenderArgs, state: ClusterState): boolean {
@@ -41,20 +35,15 @@ export class Candidates {
    */
   #resolve(state: ClusterState): void {
     const { names, indices } = this;
-    const { nodeNames } = state;
     const successor = this.#successor;
-    const seen = this.#seen;
-    const seenAs = this.#seenAs;
     let previous = 0;
     for (let each = 0; each < this.count; each++) {
       const name = names[each] ?? '';
       const guess = successor[previous] ?? 0;
-      const isGuess = seen[guess] === name && seenAs[guess] === nodeNames[guess] && state.isPresent(guess);
-      const index = isGuess ? guess : (state.indexOf(name) ?? -1);
-      if (!isGuess && index >= 0) {
-        successor[previous] = index;
-        seen[index] = name;
-        seenAs[index] = nodeNames[index] ?? '';
+      let index = state.nodeNames[guess] === name && state.isPresent(guess) ? guess : -1;
+      if (index < 0) {
+        index = state.indexOf(name) ?? -1;
+        if (index >= 0) successor[previous] = index;
       }
       indices[each] = index;
       previous = index + 1;

@@ -4,11 +4,9 @@
 import { performance } from 'node:perf_hooks';
 import type { ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult } from '../app/extender-api.ts';
 import type { Logger } from '../logging.ts';
-import { decodeJson, decodeWithNodeNames, messageOf } from './json-body.ts';
-import type { Decoded } from './json-body.ts';
+import { decodeJson, messageOf } from './json-body.ts';
 import { sendJson } from './listener.ts';
 import type { Reply } from './listener.ts';
-import { NodeNameReader } from './node-names.ts';
 import type { VerbSurface } from './surface.ts';
 import { createWireParsers, filterAnswerFault } from './wire.ts';
 import type { Parsed } from './wire.ts';
@@ -41,10 +39,9 @@ export interface Answer {
 
 export function createGuardedVerbs(verbs: VerbSurface, observer: VerbObserver, log: Logger): GuardedVerbs {
   const wire = createWireParsers();
-  const names = new NodeNameReader();
   return {
-    extenderArgs: (body) => parse(decodeWithNodeNames(body, names), (value) => wire.extenderArgs(value)),
-    bindingArgs: (body) => parse(decodeJson(body), (value) => wire.bindingArgs(value)),
+    extenderArgs: (body) => decode(body, (value) => wire.extenderArgs(value)),
+    bindingArgs: (body) => decode(body, (value) => wire.bindingArgs(value)),
     filter: (args) => {
       try {
         const result = verbs.filter(args);
@@ -73,9 +70,10 @@ export function createGuardedVerbs(verbs: VerbSurface, observer: VerbObserver, l
   };
 }
 
-function parse<T>(decoded: Decoded, check: (value: unknown) => Parsed<T>): Parsed<T> | { readonly kind: 'missing' } {
+function decode<T>(body: unknown, parse: (value: unknown) => Parsed<T>): Parsed<T> | { readonly kind: 'missing' } {
+  const decoded = decodeJson(body);
   if (decoded.kind === 'missing') return decoded;
-  return decoded.kind === 'value' ? check(decoded.value) : { kind: 'invalid', message: decoded.message };
+  return decoded.kind === 'value' ? parse(decoded.value) : { kind: 'invalid', message: decoded.message };
 }
 
 /** Echoed Node objects are the caller's: nested deeply enough they exhaust the encoder's stack. */

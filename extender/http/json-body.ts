@@ -4,8 +4,6 @@
 
 import type { IncomingMessage } from 'node:http';
 
-import type { NodeNameReader } from './node-names.ts';
-
 export type Decoded =
   | { readonly kind: 'value'; readonly value: unknown }
   | { readonly kind: 'missing' }
@@ -17,20 +15,7 @@ export const MAX_JSON_DEPTH = 64;
 /** Decodes JSON once, and looks for poisoned keys only when the text can contain one. */
 export function decodeJson(body: unknown): Decoded {
   if (!Buffer.isBuffer(body) || body.length === 0) return { kind: 'missing' };
-  return decodeText(body.toString('utf8'));
-}
-
-/** The same value as decodeJson gives, with the node names at the end of the body read by `reader`. */
-export function decodeWithNodeNames(body: unknown, reader: NodeNameReader): Decoded {
-  const split = Buffer.isBuffer(body) ? reader.split(body) : undefined;
-  if (split === undefined) return decodeJson(body);
-  const head = decodeText(split.head);
-  // Had the list been inside another object, the head would have too few closing braces to be JSON.
-  if (head.kind !== 'value' || !isObject(head.value)) return decodeJson(body);
-  return { kind: 'value', value: { ...head.value, NodeNames: split.names } };
-}
-
-function decodeText(text: string): Decoded {
+  const text = body.toString('utf8');
   let value: unknown;
   try {
     value = JSON.parse(text);
