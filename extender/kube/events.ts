@@ -81,7 +81,8 @@ export function createEventSink(options: EventSinkOptions): KubeEventSink {
 }
 
 interface Remembered {
-  readonly name: string;
+  /** Of the Event object; chosen when it is first written, since many never are. */
+  name: string;
   count: number;
   lastWrittenAt: number;
   created: boolean;
@@ -158,7 +159,7 @@ class QueuedEventSink implements KubeEventSink {
       }
     }
     const entry = known ?? {
-      name: eventName(event.name),
+      name: '',
       count: 1,
       lastWrittenAt: 0,
       created: false,
@@ -203,6 +204,7 @@ class QueuedEventSink implements KubeEventSink {
 
   async #write({ event, key, entry, wallMillis }: Task): Promise<void> {
     const first = !entry.created;
+    if (first) entry.name = eventName(event.name);
     entry.created = true;
     entry.queued = false;
     entry.lastWrittenAt = this.#options.clock.monotonicMillis();
