@@ -7,6 +7,7 @@ import type { CdiMount } from './binding/cdi-spec.ts';
 import type { HealthPolicy } from './health/state.ts';
 import type { XidSettings } from './health/xids.ts';
 import type { InventorySource } from './inventory/source.ts';
+import type { HostPidSetting } from './load/pid-namespace.ts';
 
 export interface AgentLog {
   info(message: string): void;
@@ -38,6 +39,8 @@ export interface AgentOptions {
   readonly probeIntervalMillis?: number;
   readonly xids?: XidSettings;
   readonly procRoot?: string;
+  /** Whether process ids are the node's: `auto` asks the kernel. */
+  readonly hostPids?: HostPidSetting;
   readonly listen: { readonly host: string; readonly port: number };
   readonly log: AgentLog;
 }

@@ -22,6 +22,7 @@ import { systemClock as kubeletClock } from './kubelet/clock.ts';
 import type { PluginEvent } from './kubelet/events.ts';
 import { openPodResources } from './kubelet/pod-resources.ts';
 import { ownerReader } from './load/cgroup.ts';
+import { whyNotHostPids } from './load/pid-namespace.ts';
 import { loadReporter } from './load/report.ts';
 import { agentMetrics, AgentCounters } from './metrics.ts';
 import { startOpsListener } from './ops-listener.ts';
@@ -42,6 +43,8 @@ const EVENTS_DRAIN_MILLIS = 1000;
 export async function startAgent(options: AgentOptions): Promise<Agent> {
   const { log, api, nodeName, source } = options;
   const memory = await openAgentMemory(options, clock);
+  const whyNoProcesses = await whyNotHostPids(options.hostPids ?? 'auto', options.procRoot ?? '/proc');
+  if (whyNoProcesses !== undefined) log.info(`use of GPUs is not told by pod: ${whyNoProcesses}`);
   const counters = new AgentCounters();
   const judge = new NodeJudge();
   const specs = specFolder(options.cdiDir);
@@ -88,6 +91,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     read: () => source.read(),
     host: hostReader(() => clock.monotonicMillis()),
     owner: ownerReader(options.procRoot),
+    whyNoProcesses,
     clock,
   });
   const { late, env } = plugins;

@@ -18,6 +18,8 @@ import { optionSet } from '../extender/config/option-set.ts';
 import type { OptionSchema, OptionSet } from '../extender/config/option-set.ts';
 import type { LogLevel } from '../extender/logging.ts';
 import { INVENTORY_SYNTAX } from './inventory/choose.ts';
+import { HOST_PID_SETTINGS } from './load/pid-namespace.ts';
+import type { HostPidSetting } from './load/pid-namespace.ts';
 
 function absolutePath(description: string, flag?: string): OptionalOption<string> {
   const about = { description, expects: 'an absolute path', ...(flag === undefined ? {} : { flag }) };
@@ -103,6 +105,12 @@ const SCHEMA: OptionSchema<AgentOptionValues> = {
     oneOf(['auto', 'none'], { description: 'whether CDI specs name the device files of the GPUs that are there' }),
     'auto',
   ),
+  hostPids: withDefault(
+    oneOf(HOST_PID_SETTINGS, {
+      description: 'whether the agent counts processes as its node does: yes, no, auto: as the kernel says',
+    }),
+    'auto',
+  ),
   xids: {
     add: xidList('XIDs that make a GPU unhealthy though they usually are faults of applications'),
     remove: xidList('XIDs that leave a GPU healthy besides those of applications'),
@@ -137,6 +145,7 @@ export interface AgentOptionValues {
   readonly mpsPipeDirectory?: string;
   readonly limiterLibrary?: string;
   readonly deviceNodes: 'auto' | 'none';
+  readonly hostPids: HostPidSetting;
   readonly xids: { readonly add: readonly number[]; readonly remove: readonly number[] };
   readonly health: {
     readonly probeIntervalMillis: number;

@@ -16,6 +16,7 @@ import type { AgentOptionValues } from './config-options.ts';
 import { DEFAULT_HEALTH_POLICY } from './health/state.ts';
 import type { HealthPolicy } from './health/state.ts';
 import type { XidSettings } from './health/xids.ts';
+import type { HostPidSetting } from './load/pid-namespace.ts';
 
 export interface AgentConfig {
   readonly nodeName: string;
@@ -39,6 +40,7 @@ export interface AgentConfig {
   /** On the host; mounted into containers and preloaded there. */
   readonly limiterLibrary?: string;
   readonly deviceNodes: 'auto' | 'none';
+  readonly hostPids: HostPidSetting;
   readonly xids: XidSettings;
   readonly probeIntervalMillis: number;
   readonly healthPolicy: HealthPolicy;
@@ -50,7 +52,8 @@ export type AgentConfigResult = Loaded<AgentConfig>;
 const EXAMPLES = `
 Every option can also be set in the environment (--unit-mib is GPULOOM_UNIT_MIB) and in the configuration file
 (unitMiB: …). A flag wins over the environment, the environment over the file, the file over the default.
-File and environment only: isolation, mpsPipeDirectory, limiterLibrary, deviceNodes, xids, health, containerdConfig.
+File and environment only: isolation, mpsPipeDirectory, limiterLibrary, deviceNodes, hostPids, xids, health,
+containerdConfig.
 
 Examples:
   # what would stop the agent on this node?

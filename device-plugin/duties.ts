@@ -97,10 +97,12 @@ function releaseMissing({ judge, pods }: DutyDeps, before: ReadonlySet<string>):
 }
 
 async function reportOveruse({ report, judge, pods, events, counters, unitMiB }: DutyDeps): Promise<void> {
+  const uses = podUses(await report());
+  if (uses === undefined) return;
   const grants = judge
     .grants()
     .map(({ podUid, gpuUuid, slices }) => ({ podUid, gpuUuid, memoryMiB: slices * unitMiB }));
-  const overuses = findOveruse(grants, podUses(await report()));
+  const overuses = findOveruse(grants, uses);
   counters.overusing = new Set(overuses.map(({ podUid }) => podUid)).size;
   for (const { podUid, gpuUuid, usedMiB, grantedMiB } of overuses) {
     const pod = pods.byUid(podUid);

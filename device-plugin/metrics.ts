@@ -10,8 +10,8 @@ import type { MetricFamily } from './ops-listener.ts';
 export class AgentCounters {
   refusals = 0;
   registrations = 0;
-  /** Pods over their memory grant at the latest look. */
-  overusing = 0;
+  /** Pods over their memory grant at the latest look; undefined where that cannot be told. */
+  overusing: number | undefined;
   /** Why the kubelet would not take the device list, if it would not. */
   oversized: string | undefined;
 }
@@ -65,9 +65,11 @@ export function agentMetrics({ board, monitor, judge, memory, counters }: Metric
     gauge('gpuloom_agent_health_silence_seconds', 'Time since the GPUs were last probed.', [
       [{}, monitor.silentMillis / 1000],
     ]),
-    gauge('gpuloom_agent_overusing_pods', 'Pods that use more GPU memory than they were granted.', [
-      [{}, counters.overusing],
-    ]),
+    gauge(
+      'gpuloom_agent_overusing_pods',
+      'Pods that use more GPU memory than they were granted; absent where processes cannot be told apart by pod.',
+      counters.overusing === undefined ? [] : [[{}, counters.overusing]],
+    ),
     gauge('process_resident_memory_bytes', 'Resident memory.', [[{}, process.memoryUsage.rss()]]),
     counter('gpuloom_agent_registrations_total', 'Registrations with the kubelet.', counters.registrations),
     counter('gpuloom_agent_refusals_total', 'Containers that were not allowed to start.', counters.refusals),

@@ -26,7 +26,7 @@ export interface ReportedGpu {
   readonly memoryUsedMiB?: number;
   readonly sm?: Utilisation;
   readonly memory?: Utilisation;
-  /** Absent where the source cannot list processes; empty on an idle GPU. */
+  /** Absent where the source cannot list processes or their ids mean nothing here; empty on an idle GPU. */
   readonly processes?: readonly ReportedProcess[];
 }
 
@@ -38,6 +38,8 @@ export interface LoadReport {
   readonly source: string;
   readonly driverVersion?: string;
   readonly gpus: readonly ReportedGpu[];
+  /** Present where no GPU has processes, because they could not be told apart by pod: why. */
+  readonly processesOmitted?: string;
   readonly host?: HostLoad;
   /** Present instead of `host` when the host's figures cannot be had. */
   readonly hostUnreadable?: string;
@@ -48,6 +50,8 @@ export interface ReportOptions {
   readonly read: () => Promise<InventoryReading>;
   readonly host: HostReader;
   readonly owner: OwnerReader;
+  /** Why process ids mean nothing here; undefined where they are the node's. */
+  readonly whyNoProcesses?: string | undefined;
   readonly clock: { wallMillis(): number; monotonicMillis(): number };
   readonly maxAgeMillis?: number;
 }
@@ -78,10 +82,11 @@ export function loadReporter(options: ReportOptions): LoadReporter {
   };
 }
 
-async function makeReport({ node, read, host, owner, clock }: ReportOptions): Promise<LoadReport> {
+async function makeReport({ node, read, host, owner, whyNoProcesses, clock }: ReportOptions): Promise<LoadReport> {
   const [reading, hostFigures] = await Promise.all([read(), reportHost(host)]);
   const producedMillis = clock.wallMillis();
-  const gpus = await Promise.all(reading.gpus.map((gpu) => reportGpu(gpu, owner)));
+  const asked = whyNoProcesses === undefined ? owner : undefined;
+  const gpus = await Promise.all(reading.gpus.map((gpu) => reportGpu(gpu, asked)));
   return {
     v: REPORT_VERSION,
     node,
@@ -89,6 +94,7 @@ async function makeReport({ node, read, host, owner, clock }: ReportOptions): Pr
     source: reading.source,
     ...present('driverVersion', reading.driverVersion),
     gpus: gpus.filter(({ uuid }) => uuid !== ''),
+    ...present('processesOmitted', whyNoProcesses),
     ...hostFigures,
   };
 }
@@ -102,11 +108,13 @@ async function reportHost(host: HostReader): Promise<Pick<LoadReport, 'host' | '
   }
 }
 
-async function reportGpu(gpu: GpuReading, owner: OwnerReader): Promise<ReportedGpu> {
+async function reportGpu(gpu: GpuReading, owner: OwnerReader | undefined): Promise<ReportedGpu> {
   const place = { uuid: gpu.uuid ?? '', index: gpu.index };
   if (gpu.kind === 'unreadable') return { ...place, unreadable: gpu.why };
   const processes =
-    gpu.processes === undefined ? undefined : await Promise.all(gpu.processes.map((one) => reportProcess(one, owner)));
+    gpu.processes === undefined || owner === undefined
+      ? undefined
+      : await Promise.all(gpu.processes.map((one) => reportProcess(one, owner)));
   return {
     ...place,
     memoryTotalMiB: gpu.memoryMiB,
@@ -131,8 +139,9 @@ function present<K extends string, V>(key: K, value: V | undefined): { readonly 
   return value === undefined ? {} : ({ [key]: value } as { readonly [key in K]: V });
 }
 
-/** What pods use, for findOveruse. Processes of no pod are left out. */
-export function podUses(report: LoadReport): readonly MemoryUse[] {
+/** What pods use, for findOveruse; undefined where that is not known. Processes of no pod are left out. */
+export function podUses(report: LoadReport): readonly MemoryUse[] | undefined {
+  if (report.processesOmitted !== undefined) return undefined;
   return report.gpus.flatMap(({ uuid, processes = [] }) =>
     processes.flatMap(({ podUid, usedMemoryMiB }): MemoryUse[] =>
       podUid === undefined ? [] : [{ podUid, gpuUuid: uuid, usedMemoryMiB }],

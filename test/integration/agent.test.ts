@@ -2,6 +2,7 @@ import { rmSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DEFAULT_HEALTH_POLICY } from '../../device-plugin/health/state.ts';
+import type { LoadReport } from '../../device-plugin/load/report.ts';
 import { limiterFor } from '../../device-plugin/runtime-choice.ts';
 import { decodeInventory } from '../../extender/core/inventory-codec.ts';
 import { INVENTORY_ANNOTATION } from '../../extender/core/resources.ts';
@@ -249,6 +250,22 @@ describe('the agent between the kubelet and the API server', () => {
   function annotation(): string | undefined {
     return stand.server.cluster.get('nodes', undefined, 'gpu-1')?.metadata.annotations?.[INVENTORY_ANNOTATION];
   }
+});
+
+describe('the load report of the agent', () => {
+  it.each([
+    ['no', true],
+    ['yes', false],
+  ] as const)("with process ids that are the node's own: %s", async (hostPids, isOmitted) => {
+    await start([16], { hostPids });
+    const { host, port } = stand.agent.address;
+    const get = async (path: string): Promise<string> => (await fetch(`http://${host}:${port}${path}`)).text();
+    const report = JSON.parse(await get('/report')) as LoadReport;
+    expect(report.processesOmitted).toBe(isOmitted ? 'hostPids is no' : undefined);
+    expect(report.gpus.map(({ processes }) => processes)).toEqual([isOmitted ? undefined : []]);
+    // The agent has not looked yet, so there is no figure to tell in either case.
+    expect(await get('/metrics')).not.toMatch(/^gpuloom_agent_overusing_pods \d/m);
+  });
 });
 
 describe('the agent without CDI', () => {

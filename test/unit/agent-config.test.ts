@@ -57,6 +57,7 @@ describe('defaults', () => {
       logLevel: 'info',
       isolation: 'none',
       deviceNodes: 'auto',
+      hostPids: 'auto',
       xids: { heed: [], ignore: [] },
       probeIntervalMillis: 5000,
       healthPolicy: {

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 
@@ -8,6 +9,7 @@ import type { HostLoad } from '../../device-plugin/inventory/host.ts';
 import type { InventoryReading } from '../../device-plugin/inventory/source.ts';
 import { ownerOf, ownerReader } from '../../device-plugin/load/cgroup.ts';
 import { findOveruse } from '../../device-plugin/load/overuse.ts';
+import { whyNotHostPids, type HostPidSetting } from '../../device-plugin/load/pid-namespace.ts';
 import { loadReporter, podUses } from '../../device-plugin/load/report.ts';
 
 const FIXTURES = join(import.meta.dirname, '../fixtures/cgroups');
@@ -41,6 +43,24 @@ describe('the owner of a process', () => {
 
   it('is nobody when the process is gone', async () => {
     expect(await ownerReader(join(FIXTURES, 'no-such-folder'))(1)).toBeUndefined();
+  });
+});
+
+describe('whether process ids are those of the node', () => {
+  it.each<[HostPidSetting, string | undefined, RegExp | undefined]>([
+    ['auto', 'pid:[4026531836]', undefined],
+    ['auto', 'pid:[4026532451]', /not in the PID namespace of the node \(pid:\[4026532451\]\); run it with hostPID/],
+    ['auto', undefined, /ns\/pid cannot be read: ENOENT/],
+    ['yes', 'pid:[4026532451]', undefined],
+    ['no', 'pid:[4026531836]', /hostPids is no/],
+  ])('is, with %s in the namespace %s, as expected', async (setting, namespace, why) => {
+    const proc = mkdtempSync(join(tmpdir(), 'gpuloom-proc-'));
+    mkdirSync(join(proc, 'self/ns'), { recursive: true });
+    if (namespace !== undefined) symlinkSync(namespace, join(proc, 'self/ns/pid'));
+    const found = await whyNotHostPids(setting, proc);
+    rmSync(proc, { recursive: true });
+    if (why === undefined) expect(found).toBeUndefined();
+    else expect(found).toMatch(why);
   });
 });
 
@@ -123,7 +143,7 @@ interface Bench {
   fail: boolean;
 }
 
-function bench(host: () => Promise<HostLoad> = () => Promise.resolve(HOST)): Bench {
+function bench(host: () => Promise<HostLoad> = () => Promise.resolve(HOST), whyNoProcesses?: string): Bench {
   let reads = 0;
   const made: Bench = {
     nowMillis: 0,
@@ -137,6 +157,7 @@ function bench(host: () => Promise<HostLoad> = () => Promise.resolve(HOST)): Ben
       },
       host,
       owner: (pid) => Promise.resolve(pid === 7 ? { podUid: POD, containerId: CONTAINER } : undefined),
+      whyNoProcesses,
       clock: { wallMillis: () => 1_900_000_000_000 + made.nowMillis, monotonicMillis: () => made.nowMillis },
     }),
   };
@@ -166,6 +187,14 @@ describe('the load report', () => {
       host: HOST,
     });
     expect(podUses(report)).toEqual([{ podUid: POD, gpuUuid: 'GPU-a', usedMemoryMiB: 512 }]);
+  });
+
+  it('leaves out processes whose ids mean nothing here, and says why', async () => {
+    const report = await bench(undefined, 'not in the PID namespace of the node').report();
+    expect(report.processesOmitted).toBe('not in the PID namespace of the node');
+    expect(report.gpus.map((gpu) => 'processes' in gpu)).toEqual([false, false]);
+    expect(report.gpus[0]).toMatchObject({ memoryUsedMiB: 0, sm: { percent: 0 } });
+    expect(podUses(report)).toBeUndefined();
   });
 
   it('is made once a second however many ask', async () => {
