@@ -6,13 +6,14 @@ import { Command, CommanderError } from 'commander';
 import { describeBound } from './command-line/bound.ts';
 import { describeCompare } from './command-line/compare.ts';
 import { describeGenerate } from './command-line/generate.ts';
+import { describeReplay } from './command-line/replay.ts';
 import { describeRun } from './command-line/run.ts';
 import type { Terminal } from './commands/terminal.ts';
 import { TraceFault } from './trace/fault.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
-const COMMANDS = [describeRun, describeCompare, describeGenerate, describeBound];
+const COMMANDS = [describeRun, describeCompare, describeGenerate, describeBound, describeReplay];
 
 /** Runs one command; the result is the exit code. */
 export async function simulate(argv: readonly string[], terminal: Terminal): Promise<number> {
