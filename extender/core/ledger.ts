@@ -2,7 +2,7 @@
 // Keyed by pod UID. A node's usage is always recounted from the pods on it, so usage cannot leak or underflow.
 // Everything here is synchronous; callers must not await between reading the state and `assume`.
 
-import type { GpuKey, Resident, ResidentState } from './resident.ts';
+import { sameGpus, type GpuKey, type Resident, type ResidentState } from './resident.ts';
 import { locateGpus, recountNode, writeInventory } from './accounting.ts';
 import type { StringMap } from './manifest.ts';
 import type { NodeRecord, PodRecord, PodRequest } from './model.ts';
@@ -237,15 +237,6 @@ function claimedGpus({ claim }: PodRecord, request: PodRequest | undefined): rea
 function sameLabels(a: StringMap, b: StringMap): boolean {
   const keys = Object.keys(a);
   return keys.length === Object.keys(b).length && keys.every((key) => Object.hasOwn(b, key) && a[key] === b[key]);
-}
-
-function sameGpus(a: readonly GpuKey[], b: readonly GpuKey[]): boolean {
-  return (
-    a.length === b.length &&
-    a.every((key) =>
-      b.some(({ uuid, index }) => (uuid === '' || key.uuid === '' ? index === key.index : uuid === key.uuid)),
-    )
-  );
 }
 
 /** Heartbeats update a node every few seconds; only what the ledger reads counts as a change. */

@@ -24,6 +24,16 @@ export function gpuKey(uuid: string, index: number): GpuKey {
   return { uuid: uuid === nameByIndex(index) ? '' : uuid, index };
 }
 
+/** Whether two allocations name the same GPUs, in whatever order; one without a UUID is the same by its index. */
+export function sameGpus(a: readonly GpuKey[], b: readonly GpuKey[]): boolean {
+  return (
+    a.length === b.length &&
+    a.every((key) =>
+      b.some(({ uuid, index }) => (uuid === '' || key.uuid === '' ? index === key.index : uuid === key.uuid)),
+    )
+  );
+}
+
 /** A pod that occupies a node. */
 export interface Resident {
   /** The pod's UID; for a reservation set aside, the UID with its node name. */

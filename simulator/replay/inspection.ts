@@ -1,7 +1,7 @@
 // What is amiss in a cluster as its books show it: over-commit, closed nodes, pods without a known GPU, drift.
 
 import type { Engine } from '../../extender/core/engine.ts';
-import type { GpuKey, Resident } from '../../extender/core/resident.ts';
+import { sameGpus, type Resident } from '../../extender/core/resident.ts';
 import { NODE_CLOSED } from '../../extender/core/state.ts';
 import { compareText, fullName, type LiveCluster } from './cluster.ts';
 import { finding, type Finding } from './finding.ts';
@@ -102,10 +102,4 @@ function differsFromPod({ pod, request, nodeName, gpus, state }: Resident): bool
   if (pod.nodeName !== nodeName) return true;
   const claimed = pod.claim.kind === 'gpus' && pod.claim.gpus.length === asked?.gpuCount ? pod.claim.gpus : [];
   return claimed.length > 0 && !sameGpus(claimed, gpus);
-}
-
-function sameGpus(a: readonly GpuKey[], b: readonly GpuKey[]): boolean {
-  const isSame = (x: GpuKey, y: GpuKey): boolean =>
-    x.uuid === '' || y.uuid === '' ? x.index === y.index : x.uuid === y.uuid;
-  return a.length === b.length && a.every((key) => b.some((each) => isSame(key, each)));
 }

@@ -5,7 +5,7 @@ import type { Engine } from '../../extender/core/engine.ts';
 import { summarize } from '../../extender/core/explain.ts';
 import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
 import { REASON_COUNT } from '../../extender/core/reasons.ts';
-import type { GpuKey } from '../../extender/core/resident.ts';
+import { sameGpus, type GpuKey } from '../../extender/core/resident.ts';
 import type { Shape } from '../../extender/core/shape.ts';
 import { seededRandom, shuffled } from '../../extender/demo/random.ts';
 import { compareText, fullName, isGpuResident, type LiveCluster, type LiveResident } from './cluster.ts';
@@ -133,11 +133,5 @@ export function isMoved({ candidate, place }: Extract<Placed, { kind: 'placed' }
 }
 
 function samePlace(a: Place, b: Place): boolean {
-  if (a.nodeName !== b.nodeName || a.gpus.length !== b.gpus.length) return false;
-  return a.gpus.every((key) => b.gpus.some((each) => sameGpu(key, each)));
-}
-
-/** A GPU that gpushare's annotations name has an index only. */
-function sameGpu(a: GpuKey, b: GpuKey): boolean {
-  return a.uuid === '' || b.uuid === '' ? a.index === b.index : a.uuid === b.uuid;
+  return a.nodeName === b.nodeName && sameGpus(a.gpus, b.gpus);
 }
