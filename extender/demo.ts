@@ -4,6 +4,7 @@
 import { fillOnce, runUntilStopped } from './demo/commands.ts';
 import { readFlags } from './demo/flags.ts';
 import { TraceFault } from './demo/openb.ts';
+import { ExtenderFault } from './demo/run-once.ts';
 
 const EXIT_USAGE = 2;
 const EXIT_AT_ONCE = 130;
@@ -22,6 +23,7 @@ if (parsed.kind === 'help') {
     process.exitCode = await command(parsed.flags, io, stopSignal());
   } catch (error) {
     if (error instanceof TraceFault) fail(`--trace: ${error.message}`, EXIT_USAGE);
+    else if (error instanceof ExtenderFault) fail(`the demo stopped: ${error.message}`, 1);
     else fail(`the demo stopped: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}`, 1);
   }
 }

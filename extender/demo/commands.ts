@@ -39,6 +39,14 @@ const FRAME_MILLIS = 250;
 export async function fillOnce(flags: DemoFlags, { stdout, stderr, env }: Io, signal: AbortSignal): Promise<number> {
   const log = createLogger({ level: 'warn', component: 'extender', destination: 'stderr' });
   const stage = await setStage(flags, log);
+  try {
+    return await fill(stage, flags, { stdout, stderr, env }, signal);
+  } finally {
+    await stage.close();
+  }
+}
+
+async function fill(stage: Stage, flags: DemoFlags, { stdout, stderr, env }: Io, signal: AbortSignal): Promise<number> {
   const { setting, server, extender, workload } = stage;
   // With --json, stdout is for the object alone.
   const prose = flags.json ? stderr : stdout;
@@ -54,8 +62,7 @@ export async function fillOnce(flags: DemoFlags, { stdout, stderr, env }: Io, si
     seed: flags.seed,
     signal,
     onProgress: ({ tally }) => progress.show(tally.arrived, tally.placed),
-  });
-  progress.end();
+  }).finally(() => progress.end());
   const occupancy = session.occupancy();
   const { workload: title, policy, seed } = setting;
   const isPartial = signal.aborted && session.tally.arrived < pods;
@@ -65,7 +72,6 @@ export async function fillOnce(flags: DemoFlags, { stdout, stderr, env }: Io, si
   writeLines(prose, nextSteps(), look);
   if (flags.json) stdout.write(`${JSON.stringify(summary, null, 2)}\n`);
   await session.close();
-  await stage.close();
   return summary.gpusOverCapacity + summary.allocationsAmiss > 0 ? EXIT_OVER_CAPACITY : 0;
 }
 
@@ -107,17 +113,31 @@ export async function runUntilStopped(flags: DemoFlags, io: Io, signal: AbortSig
     destination: isScreen ? tail : 'stderr',
   });
   const stage = await setStage(flags, log);
+  try {
+    return await keepRunning(stage, flags, io, isScreen ? tail : undefined, signal);
+  } finally {
+    await stage.close();
+  }
+}
+
+async function keepRunning(
+  stage: Stage,
+  flags: DemoFlags,
+  { stdout, env }: Io,
+  tail: LogTail | undefined,
+  signal: AbortSignal,
+): Promise<number> {
   const { nodes, workload, server, extender } = stage;
   const run = runLive({ server, extender, workload, nodes, seed: flags.seed, pods: flags.pods, signal });
   const look = lookOf(stdout, env);
-  if (isScreen) await showScreen(new Screen(stdout, env), stage, run, tail);
+  if (tail !== undefined) await showScreen(new Screen(stdout, env), stage, run, tail);
   else await showLines(stdout, stage, run, look);
   const occupancy = run.session.occupancy();
   const totals = gpuTotals(occupancy);
-  const last = [podCounts(run.session.tally), memoryLine(totals, look), ...tail.lines.map((text) => line(text)), []];
+  const log = (tail?.lines ?? []).map((text) => line(text));
+  const last = [podCounts(run.session.tally), memoryLine(totals, look), ...log, []];
   writeLines(stdout, [...last, ...nextSteps()], look);
   await run.session.close();
-  await stage.close();
   return totals.overCapacity + occupancy.allocationsAmiss.length > 0 ? EXIT_OVER_CAPACITY : 0;
 }
 

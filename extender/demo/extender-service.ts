@@ -48,7 +48,12 @@ export async function startExtender({ apiUrl, policy, log }: ExtenderServiceOpti
   const target = { kind: 'loopback', server: apiUrl } as const;
   const service = await startService({ config: loaded.config, cluster: 'embedded', target, version, log });
   const { pending, engine } = service.app;
-  await until(() => service.readiness.report().ready, 'the extender to have read the cluster');
+  try {
+    await until(() => service.readiness.report().ready, 'the extender to have read the cluster');
+  } catch (error) {
+    await service.close();
+    throw error;
+  }
   return {
     verbsUrl: service.verbsUrl,
     opsUrl: service.opsUrl,

@@ -8,7 +8,7 @@ import { PROFILES } from '../core/resources.ts';
 import type { EmbeddedApiServer } from '../embedded/api-server.ts';
 import type { EmbeddedCluster } from '../embedded/cluster.ts';
 import type { Change } from '../embedded/store.ts';
-import { CallFailed, connectExtender, type ExtenderCalls } from './extender-calls.ts';
+import { CallFailed, connectExtender, type ExtenderCalls, type VerbName } from './extender-calls.ts';
 import type { ExtenderEndpoint } from './extender-service.ts';
 import { KubeScheduler, type KubeSchedulerOptions } from './kube-scheduler.ts';
 import { Latencies } from './latencies.ts';
@@ -26,6 +26,8 @@ export interface SessionOptions {
   readonly queue: QueueOptions;
   /** Called after a pod was bound without the extender, before the scheduler goes on. */
   readonly afterDirectBind?: (pod: PodIdentity) => Promise<void>;
+  /** Each filter and bind that the extender was asked: what failed, or undefined. */
+  readonly onCall?: (verb: VerbName, pod: PodIdentity, failure: string | undefined) => void;
   /** Told about changes after scheduler and tally have seen them. */
   readonly observe?: (change: Change) => void;
 }
@@ -52,7 +54,8 @@ export function openSession(options: SessionOptions): Session {
   const latencies = new Latencies();
   const connections = bindConcurrency + 1;
   const onAnswer = latencies.add.bind(latencies);
-  const calls = connectExtender({ verbsUrl: extender.verbsUrl, connections, onAnswer });
+  const connected = connectExtender({ verbsUrl: extender.verbsUrl, connections, onAnswer });
+  const calls = options.onCall === undefined ? connected : observed(connected, options.onCall);
   const api = new Pool(server.url, { connections, pipelining: 1 });
   const occupancies = new OccupancyReader();
   let refused: PodIdentity | undefined;
@@ -78,6 +81,24 @@ export function openSession(options: SessionOptions): Session {
       unsubscribe();
       await Promise.all([calls.close(), api.close()]);
     },
+  };
+}
+
+function observed(calls: ExtenderCalls, onCall: NonNullable<SessionOptions['onCall']>): ExtenderCalls {
+  const told = async <T>(verb: VerbName, pod: PodManifest, call: Promise<T>): Promise<T> => {
+    try {
+      const answer = await call;
+      onCall(verb, identityOf(pod), undefined);
+      return answer;
+    } catch (error) {
+      if (error instanceof CallFailed) onCall(verb, identityOf(pod), error.message);
+      throw error;
+    }
+  };
+  return {
+    ...calls,
+    filter: (pod, nodeNames) => told('filter', pod, calls.filter(pod, nodeNames)),
+    bind: (pod, nodeName) => told('bind', pod, calls.bind(pod, nodeName)),
   };
 }
 

@@ -29,7 +29,10 @@ export async function setStage(flags: DemoFlags, log: Logger): Promise<Stage> {
   const { nodes, workload, defaultPods } = flags.trace === undefined ? generated(flags) : traced(flags, flags.trace);
   const cluster = await startClusterOf(nodes);
   const { server } = cluster;
-  const extender = await startExtender({ apiUrl: server.url, policy, log });
+  const extender = await startExtender({ apiUrl: server.url, policy, log }).catch(async (error: unknown) => {
+    await cluster.close();
+    throw error;
+  });
   const gpus = nodes.reduce((sum, node) => sum + gpuCount(node), 0);
   return {
     setting: { workload: workload.title, nodes: nodes.length, gpus, policy, seed },
