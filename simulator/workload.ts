@@ -1,7 +1,7 @@
 // What a simulation runs on, whatever it came from: nodes, the pod list, and the order in which pods arrive.
 // Records only. Requests are shared between equal pods, since a trace has few distinct ones.
 
-import type { ModelConstraint, PodRequest } from '../extender/core/model.ts';
+import type { ModelConstraint, PodRequest, WorkloadClass } from '../extender/core/model.ts';
 
 /** Slices of a GPU in a simulation: one per thousandth of it. */
 export const MILLI_PER_GPU = 1000;
@@ -50,11 +50,18 @@ export class PodListBuilder {
   }
 
   /** `models` is a set of admissible models joined by `|`; empty admits all. */
-  add(cpuMilli: number, memoryMiB: number, gpuCount: number, milliPerGpu: number, models: string): void {
-    const key = `${cpuMilli};${memoryMiB};${gpuCount};${milliPerGpu};${models}`;
+  add(
+    cpuMilli: number,
+    memoryMiB: number,
+    gpuCount: number,
+    milliPerGpu: number,
+    models: string,
+    podClass: WorkloadClass = 'online',
+  ): void {
+    const key = `${cpuMilli};${memoryMiB};${gpuCount};${milliPerGpu};${models};${podClass}`;
     let at = this.#byKey.get(key);
     if (at === undefined) {
-      at = this.#requests.push(gpuRequest(cpuMilli, memoryMiB, gpuCount, milliPerGpu, models)) - 1;
+      at = this.#requests.push(gpuRequest(cpuMilli, memoryMiB, gpuCount, milliPerGpu, models, podClass)) - 1;
       this.#byKey.set(key, at);
     }
     this.#pods.push(at);
@@ -71,6 +78,7 @@ function gpuRequest(
   gpuCount: number,
   milliPerGpu: number,
   models: string,
+  podClass: WorkloadClass,
 ): PodRequest {
   const constraint: ModelConstraint = { allow: models === '' ? [] : models.split('|'), deny: [] };
   return {
@@ -78,7 +86,7 @@ function gpuRequest(
     slicesPerGpu: milliPerGpu,
     corePerGpu: 0,
     containers: [],
-    class: 'online',
+    class: podClass,
     gang: false,
     models: constraint,
     uuids: [],

@@ -6,6 +6,8 @@ import type { RunFlags } from '../commands/flags.ts';
 import type { Terminal } from '../commands/terminal.ts';
 import { SIMULATED_POLICIES } from '../policy/selection.ts';
 
+import { TraceFault } from '../trace/fault.ts';
+
 import { addDriverOptions } from './driver.ts';
 import { policyOf, positive, seedOf } from './values.ts';
 
@@ -17,8 +19,21 @@ Examples:
   node simulator/main.ts run --policy bestfit --scale 0.1 --seed 7
   node simulator/main.ts run --policy fragmentation --driver scheduler          as deploy/scheduler configures it
   node simulator/main.ts run --driver scheduler --ranking advisory --weight 1   with in-tree preferences
+  node simulator/main.ts run --timed --scale 0.1 --load 0.95 --hours 12         arrivals, waiting and departures
+  node simulator/main.ts run --timed --nodes openb_node_list_gpu_node.csv --pods openb_pod_list_default.csv \\
+      --load 1.05 --csv usage.csv                      pods of a trace at another load; without --load at its own times
   node simulator/main.ts run --nodes openb_node_list_gpu_node.csv --pods openb_pod_list_default.csv \\
       --arrivals arrivals/default.jsonl.gz --seed 42 --policy fgd --placements out.csv --json out.json`;
+
+/** A flag without effect would be read as one that had it. */
+function checkTimes({ timed, load, hours }: RunFlags, isInflated: boolean): void {
+  if (timed !== true && (load !== undefined || hours !== undefined)) {
+    throw new TraceFault('--load and --hours: only timed runs have them; add --timed');
+  }
+  if (timed === true && isInflated) {
+    throw new TraceFault('--inflate: timed runs have no total of arrivals; write --load, the GPUs kept busy at once');
+  }
+}
 
 export function describeRun(program: Command, terminal: Terminal, finish: (code: number) => void): void {
   const command = program
@@ -36,12 +51,25 @@ export function describeRun(program: Command, terminal: Terminal, finish: (code:
     )
     .option('--scale <number>', 'size of the generated cluster and workload; 1 = 1,213 nodes', positive, 1)
     .option('--policy <name>', `one of ${SIMULATED_POLICIES.join(', ')}`, policyOf, 'fgd')
-    .option('--placements <file>', 'a line for each arrival: index,node or empty,GPU indices joined by |')
+    .option('--timed', 'pods arrive, wait, run and leave in virtual time, by the times in --pods or by --load')
+    .option(
+      '--load <ratio>',
+      'with --timed: random arrivals that keep this multiple of all GPUs busy (generated clusters: 0.9)',
+      positive,
+    )
+    .option('--hours <number>', 'with --timed and --load: how long pods arrive; the run ends then (24)', positive)
+    .option('--placements <file>', 'a line for each arrival: index,node or empty,GPU indices; with --timed also times')
     .option('--json <file>', 'the result with its curve as JSON; - for stdout')
-    .option('--csv <file>', 'the curve by arrived load as CSV; - for stdout');
+    .option('--csv <file>', 'the curve by arrived load, with --timed by time, as CSV; - for stdout');
   addDriverOptions(command)
     .addHelpText('after', RUN_EXAMPLES)
     .action(async (options: RunFlags) => {
+      checkTimes(options, command.getOptionValueSource('inflate') === 'cli');
+      if (options.timed === true) {
+        const { timed } = await import('../commands/timed.ts');
+        finish(await timed(options, terminal));
+        return;
+      }
       const { run } = await import('../commands/run.ts');
       finish(await run(options, terminal));
     });

@@ -12,6 +12,10 @@ export interface RunFlags extends DriverFlags {
   readonly scale: number;
   readonly policy: SimulatedPolicyName;
   readonly placements?: string;
+  readonly timed?: true;
+  /** Of timed runs. */
+  readonly load?: number;
+  readonly hours?: number;
   readonly json?: string;
   readonly csv?: string;
 }

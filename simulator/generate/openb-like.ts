@@ -18,7 +18,7 @@ interface NodeShape {
   readonly weight: number;
 }
 
-interface PodKind {
+export interface PodKind {
   readonly cpuMilli: number;
   readonly memoryMiB: number;
   readonly gpus: number;
@@ -53,7 +53,7 @@ A10 1 128 1024 2`
   });
 
 /** CPU milli, memory MiB, GPUs, milli of each, pods: kinds of ten pods and more, and the rarer ones of several GPUs. */
-const POD_KINDS: readonly PodKind[] = `
+export const POD_KINDS: readonly PodKind[] = `
 3152 5600 1 810 1047
 11300 49152 1 1000 857
 11400 48128 1 1000 534

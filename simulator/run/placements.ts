@@ -26,26 +26,31 @@ export class Placements {
     }
   }
 
-  /** The text in pieces of a few thousand lines. `nodeNames` by position in the tie-break order. */
-  *pieces(nodeNames: readonly string[]): Generator<string> {
-    let lines: string[] = [];
-    for (let arrival = 0; arrival < this.#nodes.length; arrival++) {
-      const node = this.#nodes[arrival] ?? REFUSED;
-      const name = node === REFUSED ? '' : (nodeNames[node] ?? '');
-      lines.push(`${arrival},${name},${this.#indices(arrival)}\n`);
-      if (lines.length < LINES_PER_PIECE) continue;
-      yield lines.join('');
-      lines = [];
-    }
-    yield lines.join('');
+  /** The node's position in the tie-break order; -1 where the arrival has none. */
+  nodeOf(arrival: number): number {
+    return this.#nodes[arrival] ?? REFUSED;
   }
 
-  #indices(arrival: number): string {
+  gpusOf(arrival: number): number[] {
     const indices: number[] = [];
     for (let index = 0; index < MAX_GPUS_PER_NODE; index++) {
       const bits = this.#gpus[arrival * WORDS + Math.floor(index / BITS_PER_WORD)] ?? 0;
       if ((bits & (1 << (index % BITS_PER_WORD))) !== 0) indices.push(index);
     }
-    return indices.join('|');
+    return indices;
+  }
+
+  /** The text in pieces of a few thousand lines. `nodeNames` by position in the tie-break order. */
+  *pieces(nodeNames: readonly string[]): Generator<string> {
+    let lines: string[] = [];
+    for (let arrival = 0; arrival < this.#nodes.length; arrival++) {
+      const node = this.nodeOf(arrival);
+      const name = node === REFUSED ? '' : (nodeNames[node] ?? '');
+      lines.push(`${arrival},${name},${this.gpusOf(arrival).join('|')}\n`);
+      if (lines.length < LINES_PER_PIECE) continue;
+      yield lines.join('');
+      lines = [];
+    }
+    yield lines.join('');
   }
 }

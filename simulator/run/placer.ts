@@ -57,6 +57,11 @@ export class Placer {
     ledger.assume(podRecord(uid, request), request, ledger.state.nodeNames[node] ?? '', placing.gpus, 0);
     return { kind: 'placed', node, gpus: placing.gpus };
   }
+
+  /** The pod has ended. */
+  release(uid: string): void {
+    this.cluster.ledger.release(uid);
+  }
 }
 
 function podRecord(uid: string, request: PodRequest): PodRecord {

@@ -1,9 +1,10 @@
 // The two CSV files of an openb trace (Alibaba, 2023): node list and pod list, with every rule of their columns.
-// The times, quality of service and phase of pods are not read: the published experiments ignore them.
+// Times and quality of service are read for timed runs only; the published experiments ignore them.
 
 import { basename } from 'node:path';
 
 import { MAX_GPUS_PER_NODE } from '../../extender/core/inventory-codec.ts';
+import type { TimedPodList } from '../timed/workload.ts';
 import { MILLI_PER_GPU, PodListBuilder, type PodList, type SimulatedNode } from '../workload.ts';
 import { readCsv, type Column, type Row } from './csv.ts';
 import { faultAt, quoted, TraceFault } from './fault.ts';
@@ -24,7 +25,19 @@ const POD_COLUMNS: readonly Column[] = [
   { name: 'num_gpu', meaning: 'the whole number of GPUs asked for, 0 for none' },
   { name: 'gpu_milli', meaning: 'thousandths of each GPU asked for (1000 = the whole GPU), 0 without GPUs' },
 ];
-const POD_OPTIONAL: readonly Column[] = [{ name: 'gpu_spec', meaning: 'admissible GPU models joined by |' }];
+const SPEC: Column = { name: 'gpu_spec', meaning: 'admissible GPU models joined by |' };
+const CREATED: Column = { name: 'creation_time', meaning: 'when the pod was created, in seconds' };
+const DELETED: Column = { name: 'deletion_time', meaning: 'when the pod was gone, in seconds' };
+/** Positions of `TIME_COLUMNS` behind the columns of a pod. */
+const TIME_COLUMNS: readonly Column[] = [CREATED, DELETED];
+const TIME_OPTIONAL: readonly Column[] = [
+  SPEC,
+  { name: 'scheduled_time', meaning: 'when the pod got its node, in seconds; empty where it never did' },
+  { name: 'qos', meaning: 'BE for interruptible work, anything else for latency-sensitive work' },
+];
+/** A thousand years: later times are in a smaller unit. */
+const MAX_TIME_SECONDS = 31_557_600_000;
+const BATCH_QOS = 'BE';
 
 /** Far above every machine there is, and far below the same amounts in a smaller unit. */
 const MAX_CPU_MILLI = 10_000_000;
@@ -71,21 +84,65 @@ export async function readPods(file: string): Promise<PodList> {
   const names = new NameCheck('pod');
   let mostCpuMilli = 0;
   let mostMemoryMiB = 0;
-  await readCsv(file, POD_COLUMNS, POD_OPTIONAL, (row) => {
-    names.take(row, 0);
-    const cpuMilli = row.whole(1, 0, MAX_CPU_MILLI);
-    const memoryMiB = row.whole(2, 0, MAX_MEMORY_MIB);
-    const gpus = row.whole(3, 0, MAX_GPUS_PER_NODE);
-    const milli = row.whole(4, 0, MILLI_PER_GPU);
-    const models = row.text(5);
-    checkGpus(row, gpus, milli, models);
-    mostCpuMilli = Math.max(mostCpuMilli, cpuMilli);
-    mostMemoryMiB = Math.max(mostMemoryMiB, memoryMiB);
-    list.add(cpuMilli, memoryMiB, gpus, milli, models);
+  await readCsv(file, POD_COLUMNS, [SPEC], (row) => {
+    const pod = podOf(row, names, row.text(POD_COLUMNS.length));
+    mostCpuMilli = Math.max(mostCpuMilli, pod.cpuMilli);
+    mostMemoryMiB = Math.max(mostMemoryMiB, pod.memoryMiB);
+    list.add(pod.cpuMilli, pod.memoryMiB, pod.gpus, pod.milli, pod.models);
   });
   checkUnit(file, CPU, 'pod', mostCpuMilli, LEAST_POD_CPU_MILLI);
   checkUnit(file, MEMORY, 'pod', mostMemoryMiB, LEAST_POD_MEMORY_MIB);
   return list.build();
+}
+
+/**
+ * The pods with their times and classes. A pod runs from when it was scheduled until it was gone; one that never was
+ * scheduled, from its creation.
+ */
+export async function readTimedPods(file: string): Promise<TimedPodList & { readonly createdMillis: Float64Array }> {
+  const list = new PodListBuilder();
+  const names = new NameCheck('pod');
+  const created: number[] = [];
+  const durations: number[] = [];
+  await readCsv(file, [...POD_COLUMNS, ...TIME_COLUMNS], TIME_OPTIONAL, (row) => {
+    const optional = POD_COLUMNS.length + TIME_COLUMNS.length;
+    const pod = podOf(row, names, row.text(optional));
+    const createdSeconds = row.whole(POD_COLUMNS.length, 0, MAX_TIME_SECONDS);
+    const deletedSeconds = row.whole(POD_COLUMNS.length + 1, 0, MAX_TIME_SECONDS);
+    const scheduled = row.text(optional + 1);
+    const fromSeconds = scheduled === '' ? createdSeconds : row.whole(optional + 1, 0, MAX_TIME_SECONDS);
+    if (fromSeconds < createdSeconds || deletedSeconds < fromSeconds) {
+      const what = `created at ${createdSeconds}, scheduled at ${quoted(scheduled)}, gone at ${deletedSeconds}`;
+      throw row.fault(what, 'put the times in this order; leave scheduled_time empty where there was none');
+    }
+    const podClass = row.text(optional + 2) === BATCH_QOS ? 'batch' : 'online';
+    list.add(pod.cpuMilli, pod.memoryMiB, pod.gpus, pod.milli, pod.models, podClass);
+    created.push(createdSeconds * 1000);
+    durations.push((deletedSeconds - fromSeconds) * 1000);
+  });
+  return {
+    list: list.build(),
+    createdMillis: Float64Array.from(created),
+    durationMillis: Float64Array.from(durations),
+  };
+}
+
+interface PodRow {
+  readonly cpuMilli: number;
+  readonly memoryMiB: number;
+  readonly gpus: number;
+  readonly milli: number;
+  readonly models: string;
+}
+
+function podOf(row: Row, names: NameCheck, models: string): PodRow {
+  names.take(row, 0);
+  const cpuMilli = row.whole(1, 0, MAX_CPU_MILLI);
+  const memoryMiB = row.whole(2, 0, MAX_MEMORY_MIB);
+  const gpus = row.whole(3, 0, MAX_GPUS_PER_NODE);
+  const milli = row.whole(4, 0, MILLI_PER_GPU);
+  checkGpus(row, gpus, milli, models);
+  return { cpuMilli, memoryMiB, gpus, milli, models };
 }
 
 /** What a pod list is called: its file's name, short for the lists of openb. */

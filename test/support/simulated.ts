@@ -4,6 +4,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { simulate } from '../../simulator/cli.ts';
+import type { WorkloadClass } from '../../extender/core/model.ts';
+import type { TimedWorkload } from '../../simulator/timed/workload.ts';
 import { PodListBuilder, type SimulatedNode, type Workload } from '../../simulator/workload.ts';
 
 export interface NodeSketch {
@@ -31,6 +33,35 @@ export function workload(nodes: readonly NodeSketch[], pods: readonly PodSketch[
     })),
     list: list.build(),
     order: { nodes: [...nodes.keys()], pods: [...pods.keys()] },
+  };
+}
+
+export interface TimedPodSketch {
+  /** Arrival, in seconds. */
+  readonly at: number;
+  /** How long it runs. */
+  readonly seconds: number;
+  readonly pod: PodSketch;
+  readonly class?: WorkloadClass;
+}
+
+/** As `workload`, with times. The pods must be in order of arrival. */
+export function timedWorkload(nodes: readonly NodeSketch[], pods: readonly TimedPodSketch[]): TimedWorkload {
+  const list = new PodListBuilder();
+  for (const { pod, class: podClass } of pods) {
+    const [cpuMilli, gpus, milli, models = ''] = pod;
+    list.add(cpuMilli, 1024, gpus, milli, models, podClass);
+  }
+  const untimed = workload(
+    nodes,
+    pods.map(({ pod }) => pod),
+  );
+  return {
+    ...untimed,
+    list: list.build(),
+    arrivalMillis: Float64Array.from(pods, ({ at }) => at * 1000),
+    durationMillis: Float64Array.from(pods, ({ seconds }) => seconds * 1000),
+    untilMillis: undefined,
   };
 }
 
