@@ -1,260 +1,235 @@
 // The whole of gpuloom on real programs: kube-apiserver, kube-scheduler with our extender, kubelet and containerd with our
-// agent. What counts is what a container's first process finds in its own environment.
+// agent, which binds by CDI here. What counts is what a container's first process finds in its own environment.
 
-import { writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFailed, onTestFinished, test } from 'vitest';
 
-import type { ApiObject } from '../api.ts';
-import { requireBinaries } from '../binaries.ts';
-import { eventMessages } from '../cluster.ts';
-import type { LiveNode } from '../cluster.ts';
-import type { ControlPlane } from '../control-plane.ts';
-import { startControlPlane } from '../control-plane.ts';
-import { ExtenderProcess } from '../extender-process.ts';
-import { schedulerConfigFile } from '../installation.ts';
-import { eventually, freePorts } from '../process.ts';
-import {
-  createNodePod,
-  deleteNodePod,
-  environmentOf,
-  isRunningPod,
-  PRINT_ENVIRONMENT,
-  readPod,
-  untilPod,
-} from './containers.ts';
-import type { NodePod } from './containers.ts';
+import { podsPath } from '../cluster.ts';
+import type { ExtenderProcess } from '../extender-process.ts';
+import { eventually } from '../process.ts';
+import { containerStatus, createNodePod, isRunningPod, untilPod } from './containers.ts';
+import { churn } from './agent-churn.ts';
+import { allocated, forgedAllocation, GpuNode } from './gpu-node.ts';
+import { podShapes } from './gpu-pods.ts';
 import { nodeBinariesOrSkip } from './node-binaries.ts';
 import type { NodeBinaries } from './node-binaries.ts';
-import type { NodeProgram } from './node-namespace.ts';
-import { startNode } from './node.ts';
-import type { RealNode } from './node.ts';
+import { deviceIds } from './pod-resources.ts';
 
 const MEMORY = 'gpuloom.io/gpu-mem';
-const ALLOCATION = 'gpuloom.io/allocation';
-const AGENT = join(import.meta.dirname, '../../../device-plugin/main.ts');
 const GPUS = [
-  ...[0, 1, 2, 3].map((index) => ({ uuid: `GPU-large-${index}`, memoryMiB: 40 * 1024 })),
-  ...[4, 5, 6, 7].map((index) => ({ uuid: `GPU-small-${index}`, memoryMiB: 16 * 1024 })),
+  ...[0, 1, 2, 3].map((index) => ({ uuid: `GPU-large-${index}`, slices: 40 })),
+  ...[4, 5, 6, 7].map((index) => ({ uuid: `GPU-small-${index}`, slices: 16 })),
 ];
-const TOTAL = GPUS.reduce((sum, { memoryMiB }) => sum + memoryMiB / 1024, 0);
+const limits = (slices: number) => ({ limits: { [MEMORY]: String(slices) } });
 const binaries = await nodeBinariesOrSkip();
 
-describe.skipIf(binaries === undefined)('gpuloom on a real node', () => {
-  let plane: ControlPlane;
-  let node: RealNode;
-  let agent: NodeProgram;
+describe.skipIf(binaries === undefined)('gpuloom on a real node with CDI', () => {
+  let gpuNode: GpuNode;
   let extender: ExtenderProcess;
 
   beforeAll(async () => {
-    plane = await startControlPlane({ binaries: await requireBinaries() });
-    node = await startNode(plane, { name: 'node-a', runtime: 'containerd-1.7', binaries: binaries as NodeBinaries });
-    await writeInventory();
-    await startAgent();
-    await untilSlices(TOTAL);
-    extender = await ExtenderProcess.start(plane, {
-      name: 'extender',
-      kubeconfig: plane.kubeconfig('admin'),
-      args: ['--no-leader-election'],
-    });
-    await extender.untilReady();
-    await plane.startScheduler({
-      name: 'kube-scheduler',
-      configFile: schedulerConfigFile(plane, 'gpuloom'),
-      extenderOrigin: extender.verbsOrigin,
-      qps: 1000,
-    });
+    gpuNode = await GpuNode.start({ runtime: 'containerd-1.7', binaries: binaries as NodeBinaries, gpus: GPUS });
+    await gpuNode.startAgent('--binding=auto');
+    await gpuNode.untilSlices(gpuNode.total);
+    extender = await gpuNode.startExtender();
+    await gpuNode.startScheduler(extender.verbsOrigin);
   });
-  afterAll(async () => {
-    await extender?.stop();
-    await node?.stop();
-    await plane?.stop();
-  });
+  afterAll(() => gpuNode?.stop());
   beforeEach(() => {
-    onTestFailed(async () => console.error(await node.logTails(25)));
+    onTestFailed(async () => console.error(await gpuNode.logTails()));
   });
 
-  async function writeInventory(unhealthy: readonly string[] = []): Promise<void> {
-    const lines = GPUS.map(({ uuid, memoryMiB }) => {
-      const health = unhealthy.includes(uuid) ? ', health: broken' : '';
-      return `  - { uuid: ${uuid}, model: FAKE, memoryMiB: ${memoryMiB}${health} }`;
-    });
-    await writeFile(join(plane.dir, 'gpus.yaml'), `gpus:\n${lines.join('\n')}\n`);
-  }
-
-  async function startAgent(): Promise<void> {
-    const [port = 0] = await freePorts(1);
-    const args = [
-      AGENT,
-      `--node-name=node-a`,
-      `--kubeconfig=${plane.kubeconfig('admin')}`,
-      `--inventory=file:${join(plane.dir, 'gpus.yaml')}`,
-      `--cdi-dir=${node.cdiDir}`,
-      '--binding=cdi',
-      `--listen=127.0.0.1:${port}`,
-    ];
-    // A test does not want to wait a minute for a GPU to be trusted again.
-    const env = { GPULOOM_HEALTH_LEAST_UNHEALTHY_MILLIS: '1000', GPULOOM_HEALTH_PROBE_INTERVAL_MILLIS: '500' };
-    agent = await node.startInNode({ name: 'agent', command: process.execPath, args, env: { ...process.env, ...env } });
-  }
-
-  /** A kubelet of this age takes its time with pods that never started. */
-  const remove = (name: string): Promise<void> => deleteNodePod(plane.admin, name, 120_000);
-
-  async function untilSlices(count: number): Promise<void> {
-    let seen: unknown;
-    const shown = await eventually(async () => {
-      const { status } = await plane.admin.get<LiveNode>('/api/v1/nodes/node-a');
-      seen = status?.allocatable?.[MEMORY];
-      return seen === String(count);
-    }, 30_000);
-    if (!shown) throw new Error(`the node shows ${String(seen)} slices and not ${count}`);
-  }
-
-  /** UUIDs that the pod's allocation names. */
-  function allocated(pod: ApiObject): readonly string[] {
-    const text = pod.metadata?.annotations?.[ALLOCATION] ?? '{"containers":[]}';
-    const { containers } = JSON.parse(text) as { containers: { gpus: { uuid: string }[] }[] };
-    return [...new Set(containers.flatMap(({ gpus }) => gpus.map(({ uuid }) => uuid)))];
-  }
-
-  async function run(pod: NodePod): Promise<ApiObject> {
-    await createNodePod(plane.admin, pod);
-    return untilPod(plane.admin, pod.name, isRunningPod, 60_000);
-  }
-
-  async function expectExact(pod: ApiObject, ...containers: readonly string[]): Promise<void> {
-    for (const container of containers) {
-      const env = await environmentOf(node, pod, container);
-      expect(env['NVIDIA_VISIBLE_DEVICES']).toBe(allocated(pod).join(','));
-    }
-  }
-
-  const asks = (slices: number) => ({ limits: { [MEMORY]: String(slices) } });
-
-  test.each<[string, NodePod, readonly string[]]>([
-    ['one container', { name: 'one', containers: [{ name: 'c', ...asks(20) }] }, ['c']],
-    [
-      'two containers',
-      {
-        name: 'two',
-        containers: [
-          { name: 'a', ...asks(6) },
-          { name: 'b', ...asks(4) },
-        ],
-      },
-      ['a', 'b'],
-    ],
-    [
-      'an init container and a main one',
-      {
-        name: 'init',
-        initContainers: [{ name: 'i', ...asks(8), script: PRINT_ENVIRONMENT }],
-        containers: [{ name: 'm', ...asks(5) }],
-      },
-      ['i', 'm'],
-    ],
-    [
-      'two GPUs',
-      { name: 'pair', labels: { 'gpuloom.io/gpu-count': '2' }, containers: [{ name: 'c', ...asks(8) }] },
-      ['c'],
-    ],
-    [
-      'four GPUs',
-      { name: 'quad', labels: { 'gpuloom.io/gpu-count': '4' }, containers: [{ name: 'c', ...asks(8) }] },
-      ['c'],
-    ],
-  ])('gives a pod of %s the GPUs of its allocation', async (_, pod, containers) => {
-    const running = await run(pod);
-    expect(allocated(running)).toHaveLength(Number(pod.labels?.['gpuloom.io/gpu-count'] ?? 1));
-    await expectExact(running, ...containers);
-    await remove(pod.name);
+  test('finds out by itself that this runtime does CDI', async () => {
+    expect(await gpuNode.agentLog()).toContain('containers are bound by cdi');
   });
+
+  test.each(podShapes(limits, 'gpuloom.io/gpu-count').map((shape) => ({ ...shape })))(
+    'gives a pod of $title the GPUs of its allocation',
+    async ({ pod, gpus, containers }) => {
+      const running = await gpuNode.run(pod);
+      expect(allocated(running)).toHaveLength(gpus);
+      await gpuNode.expectExact(running, ...containers);
+      await gpuNode.discard(pod.name);
+    },
+  );
 
   test('gives thirty equal pods created at once each the GPU of its allocation', async () => {
     const names = Array.from({ length: 30 }, (_, at) => `equal-${at}`);
-    await Promise.all(
-      names.map((name) => createNodePod(plane.admin, { name, containers: [{ name: 'c', ...asks(3) }] })),
-    );
-    for (const name of names) await expectExact(await untilPod(plane.admin, name, isRunningPod, 120_000), 'c');
-    await Promise.all(names.map((name) => remove(name)));
-  }, 240_000);
-
-  test('gives a crashing container the same GPU at every start, with the agent killed in between', async () => {
-    const script = `${PRINT_ENVIRONMENT}; sleep 1; exit 1`;
-    await createNodePod(plane.admin, { name: 'crash', containers: [{ name: 'c', ...asks(4), script }] });
-    const restarted = (count: number) =>
-      untilPod(plane.admin, 'crash', (pod) => (pod.status?.containerStatuses?.[0]?.restartCount ?? 0) >= count, 90_000);
-    for (const count of [1, 2]) {
-      await restarted(count);
-      await agent.kill();
-      await startAgent();
+    await Promise.all(names.map((name) => createNodePod(gpuNode.plane.admin, { name, containers: [container(3)] })));
+    for (const name of names) {
+      await gpuNode.expectExact(await untilPod(gpuNode.plane.admin, name, isRunningPod, 120_000), 'c');
     }
-    const pod = await restarted(3);
-    for (const restart of [0, 1, 2]) {
-      const env = await environmentOf(node, pod, 'c', { restart });
-      expect(env['NVIDIA_VISIBLE_DEVICES']).toBe(allocated(pod).join(','));
-    }
-    await remove('crash');
-  }, 180_000);
-
-  test('registers again after the kubelet was restarted, and running pods keep their GPU', async () => {
-    const pod = await run({ name: 'stays', containers: [{ name: 'c', ...asks(4) }] });
-    await node.restartKubelet();
-    await untilSlices(TOTAL);
-    await expectExact(pod, 'c');
-    await expectExact(await run({ name: 'after', containers: [{ name: 'c', ...asks(4) }] }), 'c');
-    await remove('stays');
-    await remove('after');
-  }, 120_000);
-
-  test('refuses a pod that came past the extender and says why', async () => {
-    await createNodePod(plane.admin, { name: 'bypass', nodeName: 'node-a', containers: [{ name: 'c', ...asks(4) }] });
-    const said = await eventually(
-      async () =>
-        (await eventMessages(plane.admin, 'default', 'bypass')).some((message) =>
-          /without an allocation/.test(message),
-        ),
-      30_000,
-    );
-    expect(said).toBe(true);
-    expect((await readPod(plane.admin, 'bypass')).status?.containerStatuses?.[0]?.state?.running).toBeUndefined();
-    await remove('bypass');
-  }, 180_000);
-
-  test('refuses an allocation written by hand that would overfill a GPU', async () => {
-    const victim = await run({ name: 'victim', containers: [{ name: 'c', ...asks(14) }] });
-    const [uuid = ''] = allocated(victim);
-    const index = GPUS.findIndex((gpu) => gpu.uuid === uuid);
-    const forged = JSON.stringify({ v: 1, containers: [{ name: 'c', gpus: [{ uuid, index, slices: 38, core: 0 }] }] });
-    await createNodePod(plane.admin, {
-      name: 'forged',
-      nodeName: 'node-a',
-      annotations: { [ALLOCATION]: forged },
-      containers: [{ name: 'c', ...asks(38) }],
-    });
-    const said = await eventually(
-      async () =>
-        (await eventMessages(plane.admin, 'default', 'forged')).some((message) =>
-          /held by default\/victim/.test(message),
-        ),
-      30_000,
-    );
-    expect(said).toBe(true);
-    await remove('forged');
-    await remove('victim');
+    await gpuNode.discard(...names);
   }, 300_000);
 
+  test('registers again after the kubelet was restarted, and running pods keep slices and GPU', async () => {
+    const pod = await gpuNode.run({ name: 'stays', containers: [container(4)] });
+    const before = await idsOf('stays');
+    await gpuNode.node.restartKubelet();
+    await gpuNode.untilSlices(gpuNode.total);
+    await gpuNode.expectExact(pod, 'c');
+    expect(await idsOf('stays')).toEqual(before);
+    // Where the kubelet was asked before the plugin was back, it has failed the pod.
+    await gpuNode.runAsOwner([{ name: 'after', containers: [container(4)] }]);
+    const held = [...(await deviceIds(gpuNode.node, MEMORY))].filter(([holder]) => holder.startsWith('default/after'));
+    const after = held.flatMap(([, ids]) => ids);
+    expect(after.length).toBeGreaterThanOrEqual(4);
+    expect(after.filter((id) => before.includes(id))).toEqual([]);
+    await gpuNode.discardAll();
+  }, 300_000);
+
+  test('is listed by both versions of the PodResources API with as many slices as each container asked for', async () => {
+    await gpuNode.run({ name: 'listed', containers: [container(3), { name: 'd', ...limits(2) }] });
+    const lists = await Promise.all(
+      (['v1', 'v1alpha1'] as const).map((version) => deviceIds(gpuNode.node, MEMORY, version)),
+    );
+    for (const list of lists) {
+      expect(list.get('default/listed/c')).toHaveLength(3);
+      expect(list.get('default/listed/d')).toHaveLength(2);
+    }
+    expect(lists[1]).toEqual(lists[0]);
+    await gpuNode.discard('listed');
+  });
+
+  test('takes its slices along when it goes, leaves running pods alone, and brings the slices back', async () => {
+    const pod = await gpuNode.run({ name: 'alone', containers: [container(4)] });
+    const before = await idsOf('alone');
+    await gpuNode.stopAgent();
+    await gpuNode.untilSlices(0);
+    await gpuNode.untilResource('capacity', MEMORY, gpuNode.total);
+    expect(await idsOf('alone')).toEqual(before);
+    await gpuNode.startAgent();
+    await gpuNode.untilSlices(gpuNode.total);
+    expect(await idsOf('alone')).toEqual(before);
+    await gpuNode.expectExact(pod, 'c');
+    expect(containerStatus(await gpuNode.read('alone'), 'c')?.restartCount).toBe(0);
+    await gpuNode.discard('alone');
+  });
+
+  test('refuses a pod that came past the extender and says why', async () => {
+    await createNodePod(gpuNode.plane.admin, { name: 'bypass', nodeName: 'node-a', containers: [container(4)] });
+    await gpuNode.untilEvent('bypass', /^GpuRefusedByNode: .*without an allocation/);
+    expect(containerStatus(await gpuNode.read('bypass'), 'c')?.state?.running).toBeUndefined();
+    await gpuNode.discard('bypass');
+  }, 240_000);
+
+  test('refuses an allocation written by hand that would overfill a GPU beside a pod of the extender', async () => {
+    const victim = await gpuNode.run({ name: 'victim', containers: [container(14)] });
+    const index = GPUS.findIndex(({ uuid }) => uuid === allocated(victim)[0]);
+    await createForged('forged', index, 38);
+    await gpuNode.untilEvent('forged', /^GpuRefusedByNode: .*held by default\/victim/);
+    expect(containerStatus(await gpuNode.read('forged'), 'c')?.state?.running).toBeUndefined();
+    await gpuNode.discard('forged', 'victim');
+  }, 300_000);
+
+  test('starts only one of two pods whose allocations, both written by hand, together overfill a GPU', async () => {
+    await createForged('first', 2, 24);
+    await untilPod(gpuNode.plane.admin, 'first', isRunningPod, 60_000);
+    // This one with a Binding, as the extender would have sent it: nothing but the node can know better.
+    await createNodePod(gpuNode.plane.admin, { name: 'second', schedulerName: 'nobody', containers: [container(24)] });
+    await gpuNode.plane.admin.create(`${podsPath('default')}/second/binding`, {
+      apiVersion: 'v1',
+      kind: 'Binding',
+      metadata: { name: 'second', annotations: forged(2, 24) },
+      target: { apiVersion: 'v1', kind: 'Node', name: 'node-a' },
+    });
+    await gpuNode.untilEvent('second', /^GpuRefusedByNode: .*16 of 40 slices.*held by default\/first/);
+    expect(containerStatus(await gpuNode.read('second'), 'c')?.state?.running).toBeUndefined();
+    await gpuNode.expectExact(await gpuNode.read('first'), 'c');
+    // What the node held back starts by itself once there is room.
+    await gpuNode.discard('first');
+    await gpuNode.expectExact(await untilPod(gpuNode.plane.admin, 'second', isRunningPod, 120_000), 'c');
+    await gpuNode.discard('second');
+  }, 400_000);
+
   test('takes an unhealthy GPU out of the offer and back, and nothing is placed on it meanwhile', async () => {
-    const broken = GPUS.filter(({ uuid }) => uuid !== 'GPU-small-7').map(({ uuid }) => uuid);
-    await writeInventory(broken);
-    await untilSlices(16);
-    const pod = await run({ name: 'healthy-only', containers: [{ name: 'c', ...asks(4) }] });
+    const others = GPUS.filter(({ uuid }) => uuid !== 'GPU-small-7').map(({ uuid }) => uuid);
+    await gpuNode.untilOnly();
+    onTestFinished(() => gpuNode.breakGpus());
+    await gpuNode.breakGpus(...others);
+    await gpuNode.untilSlices(16);
+    const pod = await gpuNode.run({ name: 'healthy-only', containers: [container(4)] });
     expect(allocated(pod)).toEqual(['GPU-small-7']);
-    await expectExact(pod, 'c');
-    await remove('healthy-only');
-    await writeInventory();
-    await untilSlices(TOTAL);
+    await gpuNode.expectExact(pod, 'c');
+    await gpuNode.discard('healthy-only');
+    await gpuNode.breakGpus();
+    await gpuNode.untilSlices(gpuNode.total);
+  }, 240_000);
+
+  test('tells kubelet, extender and readers of Events of a broken GPU, and of its recovery', async () => {
+    // The one that was not broken before, so that there is no older event about it.
+    const broken = 'GPU-small-7';
+    onTestFinished(() => gpuNode.breakGpus());
+    const tellsOf = async (slices: number, health: string, event: RegExp): Promise<void> => {
+      await gpuNode.breakGpus(...(health === 'healthy' ? [] : [broken]));
+      const since = performance.now();
+      const took = async (what: string, sees: () => Promise<boolean>): Promise<string> => {
+        expect(await eventually(sees, 60_000), what).toBe(true);
+        return `${what} ${Math.round(performance.now() - since)} ms`;
+      };
+      const figures = await Promise.all([
+        took('kubelet', async () => (await kubeletSlices()) === slices),
+        took('extender', async () => (await healthInExtender(broken)) === health),
+        took('event', async () => (await gpuNode.news('node-a', 'kube-system')).some((message) => event.test(message))),
+      ]);
+      console.log(`GPU ${health}, told after: ${figures.join(', ')}`);
+    };
+    await tellsOf(gpuNode.total - 16, 'unhealthy', /^GpuUnhealthy: .*GPU-small-7/);
+    await tellsOf(gpuNode.total, 'healthy', /^GpuHealthy: .*GPU-small-7/);
   }, 180_000);
+
+  test('is exact at every start while the agent is killed twenty times under churn', async () => {
+    // The kubelet admits nothing while no plugin is there: this must be its refusal, never the agent's.
+    const mayBeRefused = (why: string): boolean => why.includes('UnexpectedAdmissionError') && !/slices/.test(why);
+    await churn(gpuNode, { kills: 20, agentArgs: [], mayBeRefused });
+  }, 600_000);
+
+  // The kubelet's own grace period is five minutes.
+  test.skipIf(process.env['GPULOOM_E2E_SLOW'] === undefined)(
+    'is forgotten by the kubelet some minutes after it has gone for good',
+    async () => {
+      await gpuNode.stopAgent();
+      await gpuNode.untilSlices(0);
+      await gpuNode.untilResource('capacity', MEMORY, 0, 10 * 60_000);
+    },
+    11 * 60_000,
+  );
+
+  async function idsOf(pod: string): Promise<readonly string[]> {
+    return (await deviceIds(gpuNode.node, MEMORY)).get(`default/${pod}/c`) ?? [];
+  }
+
+  async function createForged(name: string, index: number, slices: number): Promise<void> {
+    const annotations = forged(index, slices);
+    await createNodePod(gpuNode.plane.admin, {
+      name,
+      nodeName: 'node-a',
+      annotations,
+      containers: [container(slices)],
+    });
+  }
+
+  /** Healthy slices in the kubelet's own file, which it writes at every list that it is sent. */
+  async function kubeletSlices(): Promise<number> {
+    const text = await readFile(join(gpuNode.node.devicePluginDir, 'kubelet_internal_checkpoint'), 'utf8');
+    const { Data } = JSON.parse(text) as { Data: { RegisteredDevices: Record<string, readonly string[]> } };
+    return Data.RegisteredDevices[MEMORY]?.length ?? 0;
+  }
+
+  async function healthInExtender(uuid: string): Promise<string | undefined> {
+    const snapshot = await extender.snapshot();
+    const [node] = snapshot.nodes;
+    const gpus = node?.gpus.kind === 'inventory' ? node.gpus.inventory.gpus : [];
+    return gpus.find((gpu) => gpu.uuid === uuid)?.health;
+  }
 });
+
+function container(slices: number) {
+  return { name: 'c', ...limits(slices) };
+}
+
+function forged(index: number, slices: number): Readonly<Record<string, string>> {
+  return forgedAllocation(GPUS[index] ?? { uuid: '', slices: 0 }, index, slices);
+}

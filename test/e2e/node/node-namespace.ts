@@ -115,7 +115,12 @@ export class NodeNamespace {
 /** `managed` is nsenter, which waits for the program; as long as it runs, the program's id is not given to another. */
 function nodeProgram(managed: ManagedProcess, pid: number): NodeProgram {
   const signal = (name: NodeJS.Signals): void => {
-    if (managed.end === undefined) process.kill(pid, name);
+    try {
+      if (managed.end === undefined) process.kill(pid, name);
+    } catch (cause) {
+      // It has just ended, and nsenter is about to tell so.
+      if (!(cause instanceof Error && 'code' in cause && cause.code === 'ESRCH')) throw cause;
+    }
   };
   const thaw = (): void => {
     // nsenter stops itself when its child is stopped.
@@ -125,7 +130,7 @@ function nodeProgram(managed: ManagedProcess, pid: number): NodeProgram {
   const ended = async (): Promise<boolean> => managed.end !== undefined;
   const kill = async (): Promise<void> => {
     signal('SIGKILL');
-    thaw();
+    managed.signal('SIGCONT');
     await eventually(ended, END_TIMEOUT_MILLIS);
     await managed.stop({ graceMillis: 0 });
   };

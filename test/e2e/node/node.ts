@@ -92,6 +92,10 @@ export class RealNode {
     return join(this.#place.dir, 'cdi');
   }
 
+  get containerdConfigFile(): string {
+    return join(this.#place.dir, 'containerd.toml');
+  }
+
   /** The node's /var/lib/kubelet as it is seen from outside. */
   get kubeletDir(): string {
     return join(this.#place.dir, 'kubelet');
@@ -203,7 +207,7 @@ export class RealNode {
     await mkdir(networkConfigDir);
     await mkdir(this.cdiDir);
     await writeFile(join(networkConfigDir, '10-loopback.conflist'), loopbackNetwork());
-    const config = join(this.#place.dir, 'containerd.toml');
+    const config = this.containerdConfigFile;
     const root = join(this.#place.dir, 'containerd');
     const { networkPlugins } = binaries;
     await writeFile(config, containerdConfig({ runtime, root, cdiDir: this.cdiDir, networkPlugins, networkConfigDir }));

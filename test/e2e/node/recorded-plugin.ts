@@ -10,9 +10,8 @@ import type { PluginDevice } from '../../../device-plugin/kubelet/device-list.ts
 import { startDevicePlugin } from '../../../device-plugin/kubelet/device-plugin.ts';
 import type { DevicePlugin } from '../../../device-plugin/kubelet/device-plugin.ts';
 import type { PluginEvent } from '../../../device-plugin/kubelet/events.ts';
-import { unaryCall, unixClient } from '../../../device-plugin/kubelet/kubelet-client.ts';
-import { loadPodResourcesApi } from '../../../device-plugin/proto/services.ts';
 import type { RealNode } from './node.ts';
+import { deviceIds } from './pod-resources.ts';
 
 export type RecordedCall =
   | { readonly kind: 'prefer'; readonly available: number; readonly mustInclude: number; readonly size: number }
@@ -75,22 +74,9 @@ export class RecordedPlugin {
 
   /** `<namespace>/<pod>/<container>` of those that hold exactly these ids, as the kubelet lists them now. */
   async holders(ids: readonly string[]): Promise<readonly string[]> {
-    const client = unixClient(this.#node.podResourcesSocket);
-    try {
-      const list = await unaryCall(client, loadPodResourcesApi().List, {}, { timeoutMillis: 5_000 });
-      const wanted = ids.toSorted().join();
-      return list.pod_resources.flatMap(({ namespace, name, containers }) =>
-        containers
-          .filter(({ devices }) => {
-            const ours = devices.filter(({ resource_name }) => resource_name === this.#resource);
-            const held = ours.flatMap(({ device_ids }) => device_ids);
-            return held.toSorted().join() === wanted;
-          })
-          .map((container) => `${namespace}/${name}/${container.name}`),
-      );
-    } finally {
-      client.close();
-    }
+    const wanted = ids.toSorted().join();
+    const held = await deviceIds(this.#node, this.#resource);
+    return [...held].filter(([, theirs]) => theirs.join() === wanted).map(([holder]) => holder);
   }
 
   stop(): Promise<void> {
