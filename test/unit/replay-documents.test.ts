@@ -2,8 +2,12 @@
 
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { Engine } from '../../extender/core/engine.ts';
+import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
+import { takeSnapshot } from '../../extender/core/snapshot.ts';
 import { ListReader } from '../../simulator/replay/list-items.ts';
-import { gpusOf, nodeManifest, podManifest } from '../support/builders.ts';
+import { gpusOf, nodeManifest, pod, podManifest } from '../support/builders.ts';
+import { Bench } from '../support/engine.ts';
 import { kubectlObjects, kubectlText, replayed } from '../support/replayed.ts';
 import { callSimulator, Folder } from '../support/simulated.ts';
 
@@ -63,7 +67,7 @@ async function refusal(input: 'kubectl' | 'snapshot', text: string, ...argv: rea
   return stderr.replaceAll(folder.path, '');
 }
 
-function pod(sketch: Parameters<typeof podManifest>[0]): object {
+function podItem(sketch: Parameters<typeof podManifest>[0]): object {
   return { kind: 'Pod', ...podManifest(sketch) };
 }
 
@@ -107,7 +111,7 @@ describe('a kubectl list', () => {
     ['a pod twice', kubectlText([NODE, POD, POD]), /items\[2\]: pod default\/p is already items\[1\]/],
     [
       'a uid twice',
-      kubectlText([pod({ name: 'p', uid: 'u' }), pod({ name: 'q', uid: 'u' })]),
+      kubectlText([podItem({ name: 'p', uid: 'u' }), podItem({ name: 'q', uid: 'u' })]),
       /items\[1\]: uid u is already items\[0\]/,
     ],
     [
@@ -137,7 +141,7 @@ describe('a kubectl list', () => {
     ],
     [
       'a GPU pod on an unknown node',
-      kubectlText([NODE, pod({ name: 'p', nodeName: 'gone' })]),
+      kubectlText([NODE, podItem({ name: 'p', nodeName: 'gone' })]),
       /items\[1\]\.spec\.nodeName: GPU pod default\/p is on node gone, which the document does not have; list nodes and pods in one go, or .*--skip-orphans/,
     ],
   ])('is refused with file, path and advice where it is %s', async (_, text, message) => {
@@ -145,7 +149,7 @@ describe('a kubectl list', () => {
   });
 
   it('leaves pods on unknown nodes out where that is asked for, and says so', async () => {
-    const text = kubectlText([NODE, pod({ name: 'p', nodeName: 'gone', slices: 9 })]);
+    const text = kubectlText([NODE, podItem({ name: 'p', nodeName: 'gone', slices: 9 })]);
     const { findings, today } = await replayed('kubectl', text, '--skip-orphans');
     expect(findings).toMatchObject([{ kind: 'orphan', count: 1, examples: ['default/p'] }]);
     expect(today.occupancy.allocatedSlices).toBe(0);
@@ -180,7 +184,7 @@ describe('a kubectl list', () => {
       spec: { taints: [{ key: 'k', effect: 'NoSchedule' }] },
     };
     const picky = { ...POD, spec: { ...POD.spec, nodeSelector: { zone: 'x' } } };
-    const { findings } = await replayed('kubectl', kubectlText([cordoned, tainted, picky, pod({ name: 'q' })]));
+    const { findings } = await replayed('kubectl', kubectlText([cordoned, tainted, picky, podItem({ name: 'q' })]));
     expect(findings.map(({ kind, examples }) => `${kind} ${examples.join()}`)).toEqual([
       'incomplete default',
       'not-replayed a',
@@ -201,6 +205,26 @@ describe('a kubectl list', () => {
   });
 });
 
+interface EditedBooks {
+  readonly residents: [{ readonly pod: object; readonly request: object }];
+}
+
+/** An extender's books: a pod of 4 slices on GPU 0 of the first of the nodes. */
+function placedOn(...names: readonly string[]): {
+  readonly engine: Engine;
+  readonly snapshot: (pending: readonly PodRecord[]) => string;
+} {
+  const bench = new Bench(names.map((name) => ({ name, gpus: gpusOf(2, 16) })));
+  bench.place({ name: 'placed', slices: 4 }, names[0] ?? '');
+  const { engine } = bench;
+  return { engine, snapshot: (pending) => JSON.stringify(takeSnapshot(engine, pending)) };
+}
+
+function request({ demand }: PodRecord): PodRequest {
+  if (demand.kind !== 'request') throw new Error('the sketch asks for GPUs');
+  return demand.request;
+}
+
 describe('a snapshot file', () => {
   it.each<[string, string, RegExp]>([
     ['nothing', ' \n', /doc\.json: the document is empty; take one from the ops listener of the leader/],
@@ -210,6 +234,32 @@ describe('a snapshot file', () => {
     ['of another version', '{"kind":"gpuloom-snapshot","version":"9"}', /version "9"; this build reads version 1/],
   ])('is refused with advice where it is %s', async (_, text, message) => {
     expect(await refusal('snapshot', text)).toMatch(message);
+  });
+
+  it('counts a pod whose Binding is in flight once, though it still waits at the API server', async () => {
+    const { engine, snapshot } = placedOn('a', 'b');
+    const record = pod({ name: 'flying', slices: 2 });
+    engine.ledger.assume(record, request(record), 'b', [{ uuid: 'GPU-b-0', index: 0 }], 0);
+    const { document, findings, today } = await replayed('snapshot', snapshot([record]));
+    expect(document).toMatchObject({ gpuPods: 2, waitingPods: 0 });
+    expect(today.occupancy.allocatedSlices).toBe(6);
+    expect(findings.filter(({ kind }) => kind === 'in-flight')).toMatchObject([{ examples: ['default/flying'] }]);
+  });
+
+  it.each<[string, (books: EditedBooks) => void]>([
+    ['another node', ({ residents: [first] }) => Object.assign(first.pod, { nodeName: 'b' })],
+    [
+      'other GPUs',
+      ({ residents: [{ pod: own }] }) =>
+        Object.assign(own, { nodeName: 'a', claim: { kind: 'gpus', gpus: [{ uuid: 'GPU-a-1', index: 1 }] } }),
+    ],
+    ['another request', ({ residents: [first] }) => Object.assign(first.request, { slicesPerGpu: 5 })],
+  ])('is told to differ from its pods where one says %s', async (_, edit) => {
+    const books = JSON.parse(placedOn('a', 'b').snapshot([])) as EditedBooks;
+    expect((await replayed('snapshot', JSON.stringify(books))).findings.map(({ kind }) => kind)).not.toContain('drift');
+    edit(books);
+    const { findings } = await replayed('snapshot', JSON.stringify(books));
+    expect(findings.filter(({ kind }) => kind === 'drift')).toMatchObject([{ count: 1, examples: ['default/placed'] }]);
   });
 
   it('is refused where the file is not there, and where two documents are given', async () => {
@@ -235,6 +285,7 @@ describe('what is to be changed', () => {
     ],
     ['a shape that is none', ['--add-nodes', 'z=2'], /"z": neither a node nor a shape; .*A100:8x80Gi/],
     ['a shape of no GPUs', ['--add-nodes', 'A100:0x80Gi'], /0 GPUs of 80 slices; a node has 1 to 64 GPUs/],
+    ['a shape of less than a slice', ['--add-nodes', 'A100:1x500Mi'], /1 GPUs of 0 slices; a node has/],
     ['a shape of absurd memory', ['--add-nodes', 'A100:8x9999Ti'], /a node has 1 to 64 GPUs of 1 to 1000000 slices/],
     ['too many nodes', ['--add-nodes', 'a=999999'], /SHAPE=COUNT/],
     ['pods without memory', ['--add-pods', 'count=3'], /gpu-mem is missing/],

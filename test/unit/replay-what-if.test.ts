@@ -296,6 +296,27 @@ describe('changing the cluster', () => {
     expect(changed?.occupancy.allocatedSlices).toBe(allocated);
   });
 
+  it('gives drained pods their places before those that wait, however old these are', async () => {
+    const pods = inTurn(
+      { name: 'waits', slices: 16 },
+      { name: 'full', slices: 16, on: ['b', 0] },
+      { name: 'drained', slices: 16, on: ['a', 0] },
+    );
+    const { changed } = await ask({ nodes, pods }, '--remove-nodes', 'a', '--add-nodes', 'b=1');
+    expect(brief(changed?.groups ?? [])).toEqual([
+      'drained: 1/1',
+      'waiting: 0/1',
+      'default/waits: 0/2 nodes fit; 2 no GPU has 16 free slices',
+    ]);
+  });
+
+  it('never takes a GPU of a copied node for the GPU it was copied from', async () => {
+    const annotations = { 'gpuloom.io/gpu-uuid': 'GPU-b-0' };
+    const pods = inTurn({ name: 'full', slices: 16, on: ['b', 0] }, { name: 'picky', slices: 4, annotations });
+    const { changed } = await ask({ nodes, pods }, '--add-nodes', 'b=2');
+    expect(changed?.groups).toMatchObject([{ group: 'waiting', pods: 1, fit: 0 }]);
+  });
+
   it('adds pods from manifests, with replicas, and as often as is said', async () => {
     using folder = new Folder();
     const container = '[{name: c, resources: {limits: {gpuloom.io/gpu-mem: 3}}}]';
@@ -338,7 +359,23 @@ describe('another packing', () => {
       pods: [{ name: 'x', slices: 5, on: ['a', 0] as const }],
     };
     const { repack } = await ask(scene, '--repack');
-    expect(repack).toMatchObject({ fewMoves: { moves: 0, freedSlices: 0 }, anew: { moves: 0, freedSlices: 0 } });
+    expect(repack).toMatchObject({
+      fewMoves: { moves: 0, freedSlices: 0, idleGpus: 0 },
+      anew: { moves: 0, freedSlices: 0 },
+    });
+  });
+
+  it('names the best of the orders and policies that it tried', async () => {
+    // The two of 3 fill one GPU to 6 if they come first, which leaves room for one 7; two fit if the 7s come first.
+    const pods = inTurn(
+      { name: 'three1', slices: 3, on: ['a', 0] },
+      { name: 'three2', slices: 3, on: ['a', 0] },
+      { name: 'seven1', slices: 7 },
+      { name: 'seven2', slices: 7 },
+    );
+    const { repack } = await ask({ nodes: [{ name: 'a', gpus: gpusOf(2, 10) }], pods }, '--repack');
+    expect(repack?.today.waitingFit).toBe(1);
+    expect(repack?.anew).toMatchObject({ waitingFit: 2, moves: 1, freedSlices: repack?.today.strandedSlices });
   });
 
   it('offers no packing that leaves a running pod without a place', async () => {
