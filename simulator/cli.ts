@@ -7,13 +7,14 @@ import { describeBound } from './command-line/bound.ts';
 import { describeCompare } from './command-line/compare.ts';
 import { describeGenerate } from './command-line/generate.ts';
 import { describeReplay } from './command-line/replay.ts';
+import { describeReport } from './command-line/report.ts';
 import { describeRun } from './command-line/run.ts';
 import type { Terminal } from './commands/terminal.ts';
 import { TraceFault } from './trace/fault.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
-const COMMANDS = [describeRun, describeCompare, describeGenerate, describeBound, describeReplay];
+const COMMANDS = [describeRun, describeCompare, describeGenerate, describeBound, describeReplay, describeReport];
 
 /** Runs one command; the result is the exit code. */
 export async function simulate(argv: readonly string[], terminal: Terminal): Promise<number> {

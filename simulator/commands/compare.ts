@@ -6,43 +6,24 @@ import { availableParallelism } from 'node:os';
 import { boundTable, namedBounds } from '../bound/table.ts';
 import { knownBoundsOf } from '../bound/known.ts';
 import type { TraceBounds } from '../bound/trace-bounds.ts';
-import { openbFiles } from '../compare/openb-folder.ts';
 import { runTasks } from '../compare/pool.ts';
 import { compareWithPublished, comparisonTable, type Comparison } from '../compare/summary.ts';
 import type { CompareResult, CompareTask } from '../compare/task.ts';
-import { PUBLISHED_POLICIES } from '../policy/published.ts';
-import type { SimulatedPolicyName } from '../policy/selection.ts';
-import { publishedTraces } from '../published/results.ts';
-import type { DriverSettings } from '../run/driver.ts';
-import { seedsIn } from '../trace/arrivals.ts';
-import { TraceFault } from '../trace/fault.ts';
-import { driverOf } from './driver-flags.ts';
 import type { CompareFlags } from './flags.ts';
 import { writeOutput } from './output-file.ts';
+import { planRuns } from './planned-runs.ts';
 import { ProgressLine, type Terminal } from './terminal.ts';
 
-const GENERATED_SEEDS: readonly number[] = [1, 2, 3];
 const EXIT_DIFFERENT = 1;
 
 export async function compare(flags: CompareFlags, terminal: Terminal): Promise<number> {
-  if (flags.check === true && flags.openb === undefined) {
-    throw new TraceFault('--check: only the openb trace has published results; add --openb and its folder');
-  }
-  if (flags.traces !== undefined && flags.openb === undefined) {
-    throw new TraceFault('--traces: names traces of a folder; add --openb, or leave it out to generate workloads');
-  }
-  if (flags.check === true && flags.driver !== 'direct') {
-    throw new TraceFault('--check: the published results are of the policies alone; leave --driver scheduler out');
-  }
-  const policies = policiesOf(flags);
-  const driver = driverOf(flags, policies);
-  const tasks = await tasksOf(flags, policies, driver);
+  const { driver, tasks } = await planRuns(flags);
   const line = new ProgressLine(terminal, 'runs');
   const workers = flags.workers ?? availableParallelism();
   const results = await runTasks(tasks, workers, (done) => line.tell(done, tasks.length));
   line.end();
   const comparisons = compareWithPublished(results);
-  const bounds = flags.bounds === true ? await boundsOf(tasks, terminal) : undefined;
+  const bounds = flags.bounds === true ? await boundsOfRuns(tasks, terminal) : undefined;
   const isQuiet = flags.json === '-' || flags.csv === '-';
   if (!isQuiet) terminal.stdout.write(tables(comparisons, bounds));
   if (flags.csv !== undefined) writeOutput(flags.csv, [csvOf(results)], terminal);
@@ -58,30 +39,8 @@ export async function compare(flags: CompareFlags, terminal: Terminal): Promise<
   return flags.check === true ? verdict(comparisons, isQuiet ? terminal.stderr : terminal.stdout) : 0;
 }
 
-/** Where a random choice is involved there is nothing that could agree exactly, nor a ranking to go by. */
-function policiesOf({ policies, check, driver }: CompareFlags): readonly SimulatedPolicyName[] {
-  const isRanked = check === true || driver === 'scheduler';
-  return policies ?? PUBLISHED_POLICIES.filter((name) => !isRanked || name !== 'random');
-}
-
-async function tasksOf(
-  { openb, traces, seeds, scale, inflate }: CompareFlags,
-  policies: readonly SimulatedPolicyName[],
-  driver: DriverSettings,
-): Promise<CompareTask[]> {
-  const tasks: CompareTask[] = [];
-  for (const trace of openb === undefined ? ['generated'] : (traces ?? publishedTraces())) {
-    const itsSeeds =
-      seeds ?? (openb === undefined ? GENERATED_SEEDS : await seedsIn(openbFiles(openb, trace).arrivals));
-    for (const policy of policies) {
-      for (const seed of itsSeeds) tasks.push({ openb, trace, seed, policy, driver, scale, load: inflate });
-    }
-  }
-  return tasks;
-}
-
 /** Of the arrivals that were compared. The solver is loaded only here. */
-async function boundsOf(tasks: readonly CompareTask[], terminal: Terminal): Promise<readonly TraceBounds[]> {
+export async function boundsOfRuns(tasks: readonly CompareTask[], terminal: Terminal): Promise<readonly TraceBounds[]> {
   const { computeBounds } = await import('./bound.ts');
   const sources = Map.groupBy(tasks, ({ trace }) => trace);
   return await computeBounds(

@@ -12,7 +12,7 @@ import { FragmentationTotal } from './fragmentation-total.ts';
 import { occupancyLines } from './occupancy.ts';
 import { Placements } from './placements.ts';
 import { Placer } from './placer.ts';
-import { refusalReason, type RefusalCounts, type RefusalReason } from './refusal.ts';
+import { RefusalJudge, type RefusalCounts, type RefusalReason } from './refusal.ts';
 
 /** What a run ends in, less what differs between two runs of the same input (time and memory). */
 export interface Outcome {
@@ -77,6 +77,7 @@ export function runInOrder(
 class Books {
   readonly placements: Placements;
   readonly #engine: Engine;
+  readonly #judge: RefusalJudge;
   readonly #capacityMilli: number;
   readonly #fragmentation: FragmentationTotal;
   readonly #curve: Curve;
@@ -88,6 +89,7 @@ class Books {
 
   constructor({ engine }: SimulatedCluster, capacity: number, arrivals: number) {
     this.#engine = engine;
+    this.#judge = new RefusalJudge(engine);
     this.#capacityMilli = capacity;
     this.#fragmentation = new FragmentationTotal(engine);
     this.#curve = new Curve(capacity);
@@ -103,7 +105,7 @@ class Books {
 
   refuse(request: PodRequest, isUnseen: boolean): void {
     this.#refused++;
-    this.#refusedBy[isUnseen ? 'unseen' : refusalReason(this.#engine, request)]++;
+    this.#refusedBy[isUnseen ? 'unseen' : this.#judge.reason(request)]++;
     this.#decide(request);
   }
 

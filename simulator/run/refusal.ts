@@ -1,23 +1,21 @@
-// Why a pod was refused, for the whole cluster in one word: what was short on the node that came closest to hosting it.
-// The engine's reasons are per node and name the first rule that failed; here the question is what the cluster lacked.
+// Why a pod was refused, for the whole cluster in one word: why most of the GPU capacity that was idle was of no use to it.
+// The engine's reasons are per node and name the first rule that failed, which says little about a cluster.
 
 import type { Engine } from '../../extender/core/engine.ts';
 import type { PodRequest } from '../../extender/core/model.ts';
-import { FITS, isResolvable, REASON } from '../../extender/core/reasons.ts';
-import type { ClusterState } from '../../extender/core/state.ts';
+import { FITS, isResolvable } from '../../extender/core/reasons.ts';
 
-/** From the nearest miss to the farthest. */
 export const REFUSAL_REASONS = ['unseen', 'memory', 'cpu', 'split', 'full', 'never'] as const;
 export type RefusalReason =
   /** A node could host it, but the scheduler did not look at that node. */
   | 'unseen'
-  /** A node has the GPUs and the CPU, but not the memory. */
+  /** Most idle capacity is on nodes that have the GPUs and the CPU, but not the memory. */
   | 'memory'
-  /** A node has the GPUs, but not the CPU. Of CPU-only pods: no node has the CPU. */
+  /** … on nodes that have the GPUs, but not the CPU. */
   | 'cpu'
-  /** No node has such GPUs; one has as much free in all, spread over its GPUs. */
+  /** … on GPUs with less free than the pod asks of one, or on nodes with fewer such GPUs than it asks for. */
   | 'split'
-  /** No node has as much free. */
+  /** Less is idle on all admissible nodes together than the pod asks for. */
   | 'full'
   /** No node has so many GPUs of an admissible model, free or not. */
   | 'never';
@@ -25,46 +23,68 @@ export type RefusalReason =
 export type RefusalCounts = Readonly<Record<RefusalReason, number>>;
 
 const NO_LABELS = {};
+/** Changed nodes after which a request is judged anew: few of thousands, and far fewer judgements. */
+const HOLDS_FOR_CHANGES = 16;
 
-/** For a pod that fits on no node. Pure in the state of the engine. */
-export function refusalReason(engine: Engine, request: PodRequest): Exclude<RefusalReason, 'unseen'> {
-  const { state } = engine.ledger;
-  const { reasons } = engine.verdicts(engine.shapeOf(request, '', NO_LABELS));
-  const constraint = state.models.constraintId(request.models);
-  let nearest: 'memory' | 'cpu' | 'split' | 'full' | 'never' = 'never';
-  for (let node = 0; node < state.nodeSlots; node++) {
-    const reason = reasons[node] ?? FITS;
-    if (!isResolvable(reason)) continue;
-    // CPU and memory are judged first, so a node that lacks them may also lack GPUs, or be of the wrong kind.
-    const isShort = reason === REASON.hostResources;
-    const room = gpuRoom(state, node, request, constraint);
-    if (isShort && room === 'enough') {
-      if ((state.cpuFreeMilli[node] ?? 0) >= request.host.cpuMilli) return 'memory';
-      nearest = 'cpu';
-    } else if (nearest !== 'cpu' && room === 'split') nearest = 'split';
-    else if (nearest === 'never' && room === 'full') nearest = 'full';
-  }
-  return nearest;
-}
+/** Judges refusals against the state of one engine. An answer holds until some nodes have changed. */
+export class RefusalJudge {
+  readonly #engine: Engine;
+  readonly #known = new Map<PodRequest, { readonly generation: number; readonly reason: RefusalReason }>();
 
-/** What the node's GPUs have for the request, whatever its CPU; `none` where it never has. */
-function gpuRoom(
-  state: ClusterState,
-  node: number,
-  { gpuCount, slicesPerGpu }: PodRequest,
-  constraint: number,
-): 'enough' | 'split' | 'full' | 'none' {
-  if (gpuCount === 0) return 'enough';
-  const count = state.gpuCount[node] ?? 0;
-  const start = state.gpuStart[node] ?? 0;
-  // All GPUs of a simulated node are of one model.
-  if (count < gpuCount || !state.models.admits(constraint, state.gpuModel[start] ?? -1)) return 'none';
-  let fitting = 0;
-  let free = 0;
-  for (let gpu = start; gpu < start + count; gpu++) {
-    const room = state.gpuFree[gpu] ?? 0;
-    free += room;
-    if (room >= slicesPerGpu && ++fitting >= gpuCount) return 'enough';
+  constructor(engine: Engine) {
+    this.#engine = engine;
   }
-  return free >= gpuCount * slicesPerGpu ? 'split' : 'full';
+
+  /** For a pod that fits on no node. */
+  reason(request: PodRequest): RefusalReason {
+    const { generation } = this.#engine.ledger.state;
+    const known = this.#known.get(request);
+    if (known !== undefined && generation - known.generation < HOLDS_FOR_CHANGES) return known.reason;
+    const reason = request.gpuCount === 0 ? this.#hostReason(request) : this.#gpuReason(request);
+    this.#known.set(request, { generation, reason });
+    return reason;
+  }
+
+  /** Of a CPU-only pod, to which GPUs do not matter: by the number of nodes. */
+  #hostReason({ host }: PodRequest): RefusalReason {
+    const { nodeSlots, cpuFreeMilli } = this.#engine.ledger.state;
+    let shortOfCpu = 0;
+    for (let node = 0; node < nodeSlots; node++) if ((cpuFreeMilli[node] ?? 0) < host.cpuMilli) shortOfCpu++;
+    return shortOfCpu * 2 >= nodeSlots ? 'cpu' : 'memory';
+  }
+
+  #gpuReason(request: PodRequest): RefusalReason {
+    const { state } = this.#engine.ledger;
+    const { gpuCount, slicesPerGpu, host } = request;
+    const { reasons } = this.#engine.verdicts(this.#engine.shapeOf(request, '', NO_LABELS));
+    const constraint = state.models.constraintId(request.models);
+    // Plain locals: this runs over every GPU for most refusals.
+    const { nodeSlots, gpuStart, gpuCount: gpusOf, gpuFree, gpuModel, cpuFreeMilli, models } = state;
+    let idleSplit = 0;
+    let idleCpu = 0;
+    let idleMemory = 0;
+    let isAnywhere = false;
+    for (let node = 0; node < nodeSlots; node++) {
+      const start = gpuStart[node] ?? 0;
+      const end = start + (gpusOf[node] ?? 0);
+      // All GPUs of a simulated node are of one model. A node that lacks CPU may also be of the wrong kind.
+      if (end - start < gpuCount || !isResolvable(reasons[node] ?? FITS)) continue;
+      if (!models.admits(constraint, gpuModel[start] ?? -1)) continue;
+      isAnywhere = true;
+      let free = 0;
+      let fitting = 0;
+      for (let gpu = start; gpu < end; gpu++) {
+        const room = gpuFree[gpu] ?? 0;
+        free += room;
+        if (room >= slicesPerGpu) fitting++;
+      }
+      if (fitting < gpuCount) idleSplit += free;
+      else if ((cpuFreeMilli[node] ?? 0) < host.cpuMilli) idleCpu += free;
+      else idleMemory += free;
+    }
+    if (!isAnywhere) return 'never';
+    if (idleSplit + idleCpu + idleMemory < gpuCount * slicesPerGpu) return 'full';
+    if (idleSplit > idleCpu + idleMemory) return 'split';
+    return idleMemory > idleCpu ? 'memory' : 'cpu';
+  }
 }

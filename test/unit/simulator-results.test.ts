@@ -109,7 +109,7 @@ describe('the outcome of a run', () => {
         [1000, 1, 600, 'T4'],
       ],
     ],
-  ])('says of the last pod that the cluster lacked: %s', (reason, nodes, pods) => {
+  ])('says why idle capacity was of no use to the last pod: %s', (reason, nodes, pods) => {
     const { outcome } = runInOrder(workload(nodes, pods), 'bestfit', DIRECT, () => {});
     expect(outcome.refused).toBe(1);
     expect(outcome.refusedBy).toEqual({ unseen: 0, memory: 0, cpu: 0, split: 0, full: 0, never: 0, [reason]: 1 });
