@@ -111,6 +111,9 @@ describe('run', () => {
       ['compare', '--openb', 'x', '--check', '--driver', 'scheduler'],
       /--check: the published results are of the policies alone/,
     ],
+    ['a load without times', ['run', '--load', '0.9'], /--load and --hours: only timed runs/],
+    ['arrivals in total for a timed run', ['run', '--timed', '--inflate', '1.2'], /--inflate: timed runs/],
+    ['an order for a timed run', ['run', '--timed', '--arrivals', 'x.jsonl'], /--arrivals: an order without times/],
     ['a check of generated workloads', ['compare', '--check'], /add --openb/],
   ])('ends with code 2 and advice on %s', async (_, argv, message) => {
     const { code, stderr } = await callSimulator(...argv);
@@ -128,6 +131,47 @@ describe('run', () => {
     using folder = new Folder();
     await callSimulator('run', '--scale', '0.01', '--json', join(folder.path, 'none', 'x.json'));
     expect(existsSync(join(folder.path, 'none'))).toBe(false);
+  });
+});
+
+describe('run --timed', () => {
+  it('needs no files, writes schedule, curve and result, and gives the same bytes for the same seed', async () => {
+    using folder = new Folder();
+    const outputs: string[] = [];
+    for (const round of ['a', 'b']) {
+      const [schedule, curve, result] = ['csv', 'curve', 'json'].map((end) => folder.free(`${round}.${end}`));
+      const files = ['--placements', schedule ?? '', '--csv', curve ?? '', '--json', result ?? ''];
+      const { code, stdout } = await callSimulator(
+        ...['run', '--timed', '--scale', '0.02', '--load', '1.1', '--hours', '3', '--driver', 'scheduler', ...files],
+      );
+      expect(code).toBe(0);
+      outputs.push([stdout, ...[schedule, curve, result].map((file) => readFileSync(file ?? '', 'utf8'))].join());
+    }
+    expect(outputs[0]).toBe(outputs[1]);
+    expect(outputs[0]).toMatch(/online +\d+ pods waited/);
+    expect(outputs[0]).toMatch(/arrival,node,gpus,arrivedSeconds,placedSeconds,leftSeconds\n0,node-\d{4},/);
+    expect(outputs[0]).toMatch(/fromSeconds,allocationPercent,fragmentationPercent,runningPods,waitingPods\n/);
+    const { classes, curve, endSeconds } = json(folder.free('a.json'));
+    expect(Object.keys(classes as object)).toEqual(['online', 'batch']);
+    expect(curve).toHaveLength(200);
+    expect(endSeconds).toBe(10_800);
+  });
+
+  it('takes the times of a pod list, or other ones at a load', async () => {
+    using folder = new Folder();
+    const nodes = folder.file('nodes.csv', 'sn,cpu_milli,memory_mib,gpu,model\na,96000,393216,1,T4\n');
+    const pods = folder.file(
+      'pods.csv',
+      'name,cpu_milli,memory_mib,num_gpu,gpu_milli,qos,creation_time,deletion_time\n' +
+        'x,4000,2048,1,1000,LS,0,10\ny,4000,2048,1,1000,BE,2,7\n',
+    );
+    const recorded = await callSimulator('run', '--timed', '--nodes', nodes, '--pods', pods, '--placements', '-');
+    expect(recorded.stdout.split('\n').slice(1)).toEqual(['0,a,0,0,0,10', '1,a,0,2,10,15', '']);
+    const drawn = ['run', '--timed', '--nodes', nodes, '--pods', pods, '--load', '0.5', '--hours', '1'];
+    expect((await callSimulator(...drawn)).stdout).toMatch(/\d{3} arrivals in 1\.0 h on 1 nodes/);
+    const { code, stderr } = await callSimulator('run', '--timed', '--nodes', nodes, '--pods', pods, '--hours', '1');
+    expect(stderr).toMatch(/--hours: the pod list has times of its own; add --load/);
+    expect(code).toBe(2);
   });
 });
 
