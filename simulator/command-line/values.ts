@@ -16,7 +16,7 @@ export function narrowOf(text: string): number {
   return whole(text, 0, 10_000);
 }
 
-/** kube-scheduler refuses larger weights than this: MaxInt64 / MaxTotalScore is far above, but nobody means them. */
+/** The upper end is far above what in-tree scores could ever make up for. */
 export function weightOf(text: string): number {
   return whole(text, 1, 1_000_000);
 }
