@@ -149,7 +149,7 @@ function readJson(file: string): unknown {
   try {
     return JSON.parse(text);
   } catch (error) {
-    throw new TraceFault(`${file}: not JSON (${reasonOf(error).slice(0, 120)}); ${ADVICE}`);
+    throw new TraceFault(`${file}: not JSON (${reasonOf(error).replaceAll(/\s+/g, ' ').slice(0, 120)}); ${ADVICE}`);
   }
 }
 

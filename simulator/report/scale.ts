@@ -11,8 +11,9 @@ export interface Scale {
 
 /** Covers the values with round ends; `start` and `end` are places in the drawing, either way round. */
 export function roundScale(least: number, most: number, start: number, end: number): Scale {
-  const step = roundStep(Math.max(most - least, 1e-9) / 6);
-  return scale(Math.floor(least / step + 1e-9) * step, Math.ceil(most / step - 1e-9) * step, step, start, end);
+  const top = most > least ? most : least + 1;
+  const step = roundStep((top - least) / 6);
+  return scale(Math.floor(least / step + 1e-9) * step, Math.ceil(top / step - 1e-9) * step, step, start, end);
 }
 
 /** Covers the values and no more. */

@@ -28,7 +28,8 @@ const TABLE_EVERY_PERCENT = 10;
 export function traceSection({ trace, policies, bounds }: TraceReport, number: number): Markup {
   const id = `t${number}`;
   const curved = policies.filter(({ curve }) => curve.length > 0);
-  const reasoned = policies.filter(({ refusedBy }) => refusedBy !== undefined);
+  const reasoned =
+    presentReasons(policies).length === 0 ? [] : policies.filter(({ refusedBy }) => refusedBy !== undefined);
   const drawings = [
     ...(curved.length > 0 ? [allocationPlot(id, trace, curved, bounds), fragmentationPlot(id, trace, curved)] : []),
     unallocatedBars(id, trace, policies, bounds),
@@ -43,7 +44,7 @@ export function traceSection({ trace, policies, bounds }: TraceReport, number: n
     element('p', { class: 'soft' }, overview(policies, bounds)),
     summaryTable(policies),
     element('div', { class: 'plots' }, ...drawings),
-    element('div', { class: 'plots' }, ...maps),
+    maps.length === 0 ? '' : element('div', { class: 'plots' }, ...maps),
     details('Figures behind the drawings', curveTables(curved), refusalTable(reasoned), occupancyTable(policies)),
   );
 }
@@ -189,7 +190,7 @@ function refusalBars(id: string, trace: string, policies: readonly PolicyReport[
     bars: policies.map(({ name, refusedBy }) => ({ name, parts: reasons.map((reason) => refusedBy?.[reason] ?? 0) })),
   });
   return figure(
-    'Refused pods by what was short',
+    'Refused pods by reason',
     drawn,
     'Why most of the idle capacity was of no use to the pod. Mean over seeds.',
   );
