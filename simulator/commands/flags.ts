@@ -39,6 +39,12 @@ export interface GenerateFlags {
   readonly seed: number;
   readonly scale: number;
   readonly inflate: number;
+  /** Pods with classes and times in place of an order of arrivals. */
+  readonly timed?: true;
+  readonly load?: number;
+  readonly hours?: number;
+  /** How many series of GPU load to write as well. */
+  readonly loadSeries?: number;
 }
 
 /** Either the files of `run`, or a folder of traces. */
