@@ -60,7 +60,7 @@ export function readSnapshot(value: unknown): SnapshotReading {
   if (snapshot.version !== SNAPSHOT_VERSION) {
     return {
       kind: 'invalid',
-      why: `snapshot version ${String(JSON.stringify(snapshot.version)).slice(0, 20)}; this build reads version ${SNAPSHOT_VERSION}`,
+      why: `snapshot version ${versionText(snapshot.version)}; this build reads version ${SNAPSHOT_VERSION}`,
     };
   }
   const { nodes, residents, pending, markedUnhealthy, mix } = snapshot;
@@ -70,6 +70,10 @@ export function readSnapshot(value: unknown): SnapshotReading {
   }
   const fault = findRecordFault(snapshot) ?? findRepeated(snapshot);
   return fault === undefined ? { kind: 'snapshot', snapshot } : { kind: 'invalid', why: `${fault.path} ${fault.what}` };
+}
+
+function versionText(version: unknown): string {
+  return version === undefined ? 'is missing' : JSON.stringify(version).slice(0, 20);
 }
 
 /** Nodes and residents go by name and UID: one that comes twice would silently take the place of the other. */
