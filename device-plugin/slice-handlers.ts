@@ -9,6 +9,8 @@ import type { CallContext, PluginHandlers } from './kubelet/handlers.ts';
 /** Holds back the kubelet's calls until the judge's books are complete. */
 export type WhenReady = () => Promise<void>;
 
+export type Wait = (millis: number, signal: AbortSignal) => Promise<void>;
+
 /** The kubelet's watch and ours race; its patience with Allocate ends after 2 s, and a preference is worth less. */
 const SEEN_WITHIN_MILLIS = { allocate: 1500, prefer: 600 } as const;
 const SEEN_POLL_MILLIS = 25;
@@ -31,7 +33,13 @@ export function cdiHandlers(binding: LateBinding, whenReady: WhenReady): PluginH
   };
 }
 
-export function envHandlers(binding: EnvBinding, mounts: readonly CdiMount[], whenReady: WhenReady): PluginHandlers {
+/** `wait` is for tests that must not take real time. */
+export function envHandlers(
+  binding: EnvBinding,
+  mounts: readonly CdiMount[],
+  whenReady: WhenReady,
+  wait: Wait = pause,
+): PluginHandlers {
   const given = mounts.map(({ hostPath, containerPath, options }) => ({
     hostPath,
     containerPath,
@@ -44,7 +52,7 @@ export function envHandlers(binding: EnvBinding, mounts: readonly CdiMount[], wh
   return {
     async allocate(ids, call) {
       await ready(call);
-      await untilAwaited(binding, ids.length, SEEN_WITHIN_MILLIS.allocate, call);
+      await untilAwaited(binding, ids.length, { withinMillis: SEEN_WITHIN_MILLIS.allocate, wait }, call);
       return { env: await binding.allocate(ids), mounts: given };
     },
     async preStart(ids, call) {
@@ -54,7 +62,7 @@ export function envHandlers(binding: EnvBinding, mounts: readonly CdiMount[], wh
     },
     async prefer(question, call) {
       await ready(call);
-      await untilAwaited(binding, question.size, SEEN_WITHIN_MILLIS.prefer, call);
+      await untilAwaited(binding, question.size, { withinMillis: SEEN_WITHIN_MILLIS.prefer, wait }, call);
       return await binding.prefer(question);
     },
   };
@@ -64,14 +72,14 @@ export function envHandlers(binding: EnvBinding, mounts: readonly CdiMount[], wh
 async function untilAwaited(
   binding: EnvBinding,
   size: number,
-  withinMillis: number,
+  { withinMillis, wait }: { readonly withinMillis: number; readonly wait: Wait },
   call: CallContext,
 ): Promise<void> {
   call.waitingFor('the pod to be seen on this node');
   for (let polls = 0; polls * SEEN_POLL_MILLIS < withinMillis && !call.signal.aborted; polls++) {
     if (await binding.isAwaited(size)) return;
     if (polls === LOOK_AFTER_POLLS && !(await binding.lookAhead(size))) return;
-    await pause(SEEN_POLL_MILLIS, call.signal);
+    await wait(SEEN_POLL_MILLIS, call.signal);
   }
 }
 

@@ -40,20 +40,14 @@ export function findOwner(
   const pods = new Set(named.map(({ namespace, pod }) => `${namespace}/${pod}`));
   const uids = new Set(recorded.map(({ podUid }) => podUid));
   if (pods.size > 1) return { kind: 'several', who: [...pods].sort() };
+  // Kubelets can give ids twice, and an init container among the holders is in the checkpoint only.
+  if (uids.size > 1) return { kind: 'several', who: [...uids].sort() };
   const [first] = named;
   const [uid] = uids;
   if (first !== undefined) {
     const { namespace, pod, container } = first;
-    // The checkpoint may still hold a finished pod whose ids were freed; it confirms only where it is unambiguous.
-    return {
-      kind: 'named',
-      namespace,
-      pod,
-      container,
-      ...(uids.size === 1 && uid !== undefined ? { podUid: uid } : {}),
-    };
+    return { kind: 'named', namespace, pod, container, ...(uid === undefined ? {} : { podUid: uid }) };
   }
-  if (uids.size > 1) return { kind: 'several', who: [...uids].sort() };
   const [record] = recorded;
   return record === undefined
     ? { kind: 'nobody' }

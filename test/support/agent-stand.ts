@@ -1,6 +1,6 @@
 // A whole agent between a fake kubelet and the embedded API server, with GPUs from a file that the test may edit.
 
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { deviceKey } from '../../device-plugin/binding/cdi-spec.ts';
@@ -67,7 +67,7 @@ export class AgentStand {
   }
 
   uuid(index: number): string {
-    return `GPU-${index}`;
+    return standUuid(index);
   }
 
   writeGpus(memoriesMiB: readonly number[], unhealthy: readonly number[] = []): void {
@@ -120,31 +120,26 @@ export class AgentStand {
 
   /** Creates the pod at the API server as the extender would have bound it; returns it as the kubelet sees it. */
   bind(sketch: StandPod): FakePod {
-    const { name, uid = `uid-${name}`, slices, init = 0, count = 1, core = 0, gpus } = sketch;
-    const containers = slices.map((amount, at) => ({
-      name: `c${at}`,
-      limits: { [MEMORY]: amount, ...(core > 0 ? { [CORE]: core } : {}) },
-    }));
-    const annotation = sketch.annotation ?? (gpus === undefined ? undefined : this.allocation(gpus));
-    this.server.cluster.create('pods', {
-      apiVersion: 'v1',
-      kind: 'Pod',
-      metadata: {
-        name,
-        namespace: 'default',
-        uid,
-        labels: count > 1 ? { 'gpuloom.io/gpu-count': String(count) } : {},
-        annotations: annotation === undefined ? {} : { [ALLOCATION_ANNOTATION]: annotation },
-      },
-      spec: {
-        nodeName: 'gpu-1',
-        initContainers: containers.slice(0, init).map(manifestOf),
-        containers: containers.slice(init).map(manifestOf),
-      },
-      status: { phase: 'Pending' },
-    });
-    const [initContainers, main] = [containers.slice(0, init), containers.slice(init)];
-    return { uid, namespace: 'default', name, initContainers, containers: main };
+    const { manifest, pod } = boundPod(sketch);
+    this.server.cluster.create('pods', manifest);
+    return pod;
+  }
+
+  deletePod(name: string): void {
+    this.server.cluster.delete('pods', 'default', name, { gracePeriodSeconds: 0 });
+  }
+
+  completePod(name: string): void {
+    this.server.cluster.setPodPhase('default', name, 'Succeeded');
+  }
+
+  /** The agent notices by itself. */
+  kubeletIsBack(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  pause(millis: number): Promise<void> {
+    return new Promise((resolve) => setTimeout(resolve, millis));
   }
 
   /** Somebody writes another allocation into the pod. */
@@ -156,21 +151,15 @@ export class AgentStand {
 
   /** The annotation that names these GPUs. */
   allocation(gpus: readonly number[]): string {
-    const grants = gpus.map((index) => ({ uuid: this.uuid(index), index, slices: 1, core: 0 }));
-    return encodeAllocation({ containers: [{ name: 'c0', gpus: grants }] });
+    return allocationOf(gpus);
   }
 
   /** What the runtime gives the container: the environment of the CDI device for its ids, or that of Allocate's answer. */
   environmentOf(pod: FakePod, container: string): Readonly<Record<string, string>> | undefined {
     const key = deviceKey(this.kubelet.idsOf(pod.uid, container, MEMORY));
     if (this.#options.binding === 'env') return this.kubelet.responseOf(pod.uid, container, MEMORY)?.envs;
-    const file = readdirSync(this.#path('cdi')).find((each) => each.includes(key));
-    if (file === undefined) return undefined;
-    const { devices } = JSON.parse(readFileSync(this.#path(`cdi/${file}`), 'utf8')) as {
-      devices: { containerEdits: { env: string[] } }[];
-    };
-    const env = devices[0]?.containerEdits.env ?? [];
-    return Object.fromEntries(env.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+    const file = this.#path(`cdi/gpuloom-${key}.json`);
+    return existsSync(file) ? specEnvironment(readFileSync(file, 'utf8')) : undefined;
   }
 
   async stop(): Promise<void> {
@@ -183,6 +172,51 @@ export class AgentStand {
   #path(name: string): string {
     return join(this.folder, name);
   }
+}
+
+/** The environment that a CDI spec gives. */
+export function specEnvironment(text: string): Readonly<Record<string, string>> {
+  const { devices } = JSON.parse(text) as { devices: { containerEdits: { env: string[] } }[] };
+  const env = devices[0]?.containerEdits.env ?? [];
+  return Object.fromEntries(env.map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]));
+}
+
+export function standUuid(index: number): string {
+  return `GPU-${index}`;
+}
+
+export function allocationOf(gpus: readonly number[]): string {
+  const grants = gpus.map((index) => ({ uuid: standUuid(index), index, slices: 1, core: 0 }));
+  return encodeAllocation({ containers: [{ name: 'c0', gpus: grants }] });
+}
+
+/** A pod as the extender would have bound it, and as the kubelet sees it. */
+export function boundPod(sketch: StandPod): { readonly manifest: object; readonly pod: FakePod } {
+  const { name, uid = `uid-${name}`, slices, init = 0, count = 1, core = 0, gpus } = sketch;
+  const containers = slices.map((amount, at) => ({
+    name: `c${at}`,
+    limits: { [MEMORY]: amount, ...(core > 0 ? { [CORE]: core } : {}) },
+  }));
+  const annotation = sketch.annotation ?? (gpus === undefined ? undefined : allocationOf(gpus));
+  const manifest = {
+    apiVersion: 'v1',
+    kind: 'Pod',
+    metadata: {
+      name,
+      namespace: 'default',
+      uid,
+      labels: count > 1 ? { 'gpuloom.io/gpu-count': String(count) } : {},
+      annotations: annotation === undefined ? {} : { [ALLOCATION_ANNOTATION]: annotation },
+    },
+    spec: {
+      nodeName: 'gpu-1',
+      initContainers: containers.slice(0, init).map(manifestOf),
+      containers: containers.slice(init).map(manifestOf),
+    },
+    status: { phase: 'Pending' },
+  };
+  const [initContainers, main] = [containers.slice(0, init), containers.slice(init)];
+  return { manifest, pod: { uid, namespace: 'default', name, initContainers, containers: main } };
 }
 
 function manifestOf({ name, limits }: FakeContainer): object {

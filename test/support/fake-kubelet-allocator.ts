@@ -2,7 +2,7 @@
 
 import type { DevicePluginApi } from '../../device-plugin/proto/services.ts';
 import type { HeldDevices } from './fake-kubelet-devices.ts';
-import type { PluginEndpoint } from './fake-kubelet-endpoint.ts';
+import type { KubeletEndpoint } from './fake-kubelet-endpoint.ts';
 
 export interface PluginCall {
   readonly method: 'GetDevicePluginOptions' | 'GetPreferredAllocation' | 'Allocate' | 'PreStartContainer';
@@ -31,7 +31,7 @@ export class DeviceAllocator {
   }
 
   async allocate(
-    endpoint: PluginEndpoint,
+    endpoint: KubeletEndpoint,
     demand: DeviceDemand,
   ): Promise<Pick<HeldDevices, 'ids' | 'idsByNode' | 'response' | 'encodedResponse'>> {
     const ids = await this.#chooseIds(endpoint, demand);
@@ -45,13 +45,14 @@ export class DeviceAllocator {
     return { ids, idsByNode: byNumaNode(endpoint, ids), response, encodedResponse };
   }
 
-  async #chooseIds(endpoint: PluginEndpoint, { count, reusable, inUse }: DeviceDemand): Promise<string[]> {
+  async #chooseIds(endpoint: KubeletEndpoint, { count, reusable, inUse }: DeviceDemand): Promise<string[]> {
     const { resourceName, healthyIds } = endpoint;
     if (healthyIds.length === 0)
       throw new Error(`no healthy devices present; cannot allocate unhealthy devices ${resourceName}`);
     const chosen = this.#anyOf([...reusable], count);
     if (chosen.length === count) return chosen;
-    const available = healthyIds.filter((id) => !inUse.has(id));
+    // Reused ids may count as free: see DeviceBooks.collect.
+    const available = healthyIds.filter((id) => !inUse.has(id) && !chosen.includes(id));
     const needed = count - chosen.length;
     if (available.length < needed) {
       const numbers = `Requested: ${needed}, Available: ${available.length}`;
@@ -64,7 +65,7 @@ export class DeviceAllocator {
   }
 
   async #preferred(
-    endpoint: PluginEndpoint,
+    endpoint: KubeletEndpoint,
     available: readonly string[],
     chosen: readonly string[],
     count: number,
@@ -92,7 +93,7 @@ export class DeviceAllocator {
   }
 }
 
-function byNumaNode(endpoint: PluginEndpoint, ids: readonly string[]): Record<string, string[]> {
+function byNumaNode(endpoint: KubeletEndpoint, ids: readonly string[]): Record<string, string[]> {
   const nodes = new Map(endpoint.devices.map(({ id, numaNodes }) => [id, String(numaNodes[0] ?? -1)]));
   return Object.fromEntries(
     [...Map.groupBy(ids, (id) => nodes.get(id) ?? '-1')].map(([node, members]) => [node, members]),

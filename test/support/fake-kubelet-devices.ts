@@ -1,6 +1,7 @@
 // The fake kubelet's books: which container holds which ids, in memory and in the checkpoint file. See fake-kubelet.ts.
 
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import type { Decode } from '../../device-plugin/proto/services.ts';
 import type { ContainerAllocateResponse } from '../../device-plugin/proto/types.ts';
 
 export interface HeldDevices {
@@ -10,8 +11,8 @@ export interface HeldDevices {
   readonly ids: readonly string[];
   /** Ids by NUMA node; "-1" for devices without one. */
   readonly idsByNode: Readonly<Record<string, readonly string[]>>;
-  /** The plugin's answer to Allocate, used at every start of the container. Lost in a kubelet restart; see encoded. */
-  readonly response: ContainerAllocateResponse | undefined;
+  /** The plugin's answer to Allocate, used at every start of the container. */
+  readonly response: ContainerAllocateResponse;
   readonly encodedResponse: string;
 }
 
@@ -20,6 +21,8 @@ export type CheckpointFormat = 'list' | 'numa-map';
 
 export class DeviceBooks {
   #held: HeldDevices[] = [];
+  /** What the checkpoint says; none where it is missing. */
+  #written: readonly HeldDevices[] = [];
   /** Ids that are not free, by resource: what is held, and what an Allocate on its way is about. */
   #allocated = new Map<string, Set<string>>();
 
@@ -59,7 +62,24 @@ export class DeviceBooks {
     return this.#allocated.get(resourceName) ?? new Set();
   }
 
-  write(path: string, format: CheckpointFormat, registered: Readonly<Record<string, readonly string[]>>): void {
+  /** What the checkpoint says, without reading it. */
+  get written(): readonly HeldDevices[] {
+    return this.#written;
+  }
+
+  loseCheckpoint(path: string | undefined): void {
+    this.#written = [];
+    if (path !== undefined) rmSync(path, { force: true });
+  }
+
+  /** A kubelet in process has no path. */
+  write(
+    path: string | undefined,
+    format: CheckpointFormat,
+    registered: Readonly<Record<string, readonly string[]>>,
+  ): void {
+    this.#written = [...this.#held];
+    if (path === undefined) return;
     const PodDeviceEntries = this.#held.map((held) => ({
       PodUID: held.podUid,
       ContainerName: held.container,
@@ -73,10 +93,10 @@ export class DeviceBooks {
   }
 
   /** What a kubelet knows after a start: only the file; nothing where the file is missing or cannot be read. */
-  load(path: string): void {
-    this.#held = [];
-    this.#allocated = new Map();
-    if (!existsSync(path)) return;
+  load(path: string | undefined, decode: Decode<ContainerAllocateResponse>): void {
+    this.#held = path === undefined ? [...this.#written] : [];
+    this.restore();
+    if (path === undefined || !existsSync(path)) return;
     try {
       const { Data } = JSON.parse(readFileSync(path, 'utf8')) as { Data: { PodDeviceEntries: WrittenEntry[] } };
       this.#held = Data.PodDeviceEntries.map((entry) => {
@@ -87,7 +107,7 @@ export class DeviceBooks {
           resourceName: entry.ResourceName,
           ids: Object.values(idsByNode).flat(),
           idsByNode,
-          response: undefined,
+          response: decode(Buffer.from(entry.AllocResp, 'base64')),
           encodedResponse: entry.AllocResp,
         };
       });

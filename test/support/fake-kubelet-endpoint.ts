@@ -14,7 +14,17 @@ export interface AnnouncedDevice {
   readonly numaNodes: readonly number[];
 }
 
-export class PluginEndpoint {
+/** What a kubelet needs of a plugin, over a socket or in process. */
+export interface KubeletEndpoint {
+  readonly resourceName: string;
+  readonly options: DevicePluginOptions;
+  readonly devices: readonly AnnouncedDevice[];
+  readonly healthyIds: readonly string[];
+  call<Request, Response>(method: MethodDefinition<Request, Response>, request: Request): Promise<Response>;
+  close(): void;
+}
+
+export class PluginEndpoint implements KubeletEndpoint {
   readonly resourceName: string;
   readonly socketPath: string;
   options: DevicePluginOptions;

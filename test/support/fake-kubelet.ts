@@ -19,6 +19,7 @@
 // when it was rejected. Between a kubelet's restart and the registration of the plugin an old kubelet starts containers
 // without PreStartContainer; a new one rejects pods with a container that has never run. A container's resources come
 // in no order. `calls` records every call made to plugins, in order.
+// inProcess() is the same without sockets and files, for many thousands of admissions: plugins attach() themselves.
 // Left out: topology manager, the 5 minutes after which a silent resource disappears, the 100/s limit of PodResources.
 
 import { readdirSync, rmSync } from 'node:fs';
@@ -36,8 +37,9 @@ import type {
 import { DeviceAllocator } from './fake-kubelet-allocator.ts';
 import type { PluginCall } from './fake-kubelet-allocator.ts';
 import { DeviceBooks } from './fake-kubelet-devices.ts';
-import type { CheckpointFormat } from './fake-kubelet-devices.ts';
+import type { CheckpointFormat, HeldDevices } from './fake-kubelet-devices.ts';
 import { PluginEndpoint } from './fake-kubelet-endpoint.ts';
+import type { KubeletEndpoint } from './fake-kubelet-endpoint.ts';
 
 export interface FakeContainer {
   readonly name: string;
@@ -58,7 +60,8 @@ export interface FakePod {
 export type Admission = { readonly kind: 'admitted' } | { readonly kind: 'rejected'; readonly message: string };
 
 export interface FakeKubeletSettings {
-  readonly directory: string;
+  /** Undefined: in process. */
+  readonly directory: string | undefined;
   /** Default: `pod-resources.sock` beside the directory. */
   readonly podResourcesSocket?: string;
   readonly generation: 'old' | 'new';
@@ -77,7 +80,7 @@ export class FakeKubelet {
   readonly #settings: FakeKubeletSettings;
   readonly #api = loadDevicePluginApi();
   readonly #podResourcesApi = loadPodResourcesApi();
-  readonly #endpoints = new Map<string, PluginEndpoint>();
+  readonly #endpoints = new Map<string, KubeletEndpoint>();
   readonly #books = new DeviceBooks();
   readonly #allocator: DeviceAllocator;
   /** Pods at the API server, as far as this kubelet knows. */
@@ -92,7 +95,7 @@ export class FakeKubelet {
   private constructor(settings: FakeKubeletSettings) {
     this.#settings = settings;
     this.#allocator = new DeviceAllocator(this.#api, settings.random, this.calls);
-    this.podResourcesSocket = settings.podResourcesSocket ?? `${settings.directory}-pod-resources.sock`;
+    this.podResourcesSocket = settings.podResourcesSocket ?? `${settings.directory ?? ''}-pod-resources.sock`;
   }
 
   static async start(settings: FakeKubeletSettings): Promise<FakeKubelet> {
@@ -101,8 +104,25 @@ export class FakeKubelet {
     return kubelet;
   }
 
+  static inProcess(settings: Omit<FakeKubeletSettings, 'directory'>): FakeKubelet {
+    return new FakeKubelet({ ...settings, directory: undefined });
+  }
+
   get checkpointPath(): string {
-    return join(this.#settings.directory, CHECKPOINT_FILE);
+    return join(this.#settings.directory ?? '', CHECKPOINT_FILE);
+  }
+
+  /** What is in the checkpoint. */
+  get recorded(): readonly HeldDevices[] {
+    return this.#books.written;
+  }
+
+  loseCheckpoint(): void {
+    this.#books.loseCheckpoint(this.#file);
+  }
+
+  get #file(): string | undefined {
+    return this.#settings.directory === undefined ? undefined : this.checkpointPath;
   }
 
   /** Devices known, healthy or not. */
@@ -115,14 +135,23 @@ export class FakeKubelet {
   }
 
   endpoint(resourceName: string): PluginEndpoint | undefined {
-    return this.#endpoints.get(resourceName);
+    const endpoint = this.#endpoints.get(resourceName);
+    return endpoint instanceof PluginEndpoint ? endpoint : undefined;
+  }
+
+  /** A plugin in process registers. */
+  attach(endpoint: KubeletEndpoint): void {
+    this.#endpoints.get(endpoint.resourceName)?.close();
+    this.#endpoints.set(endpoint.resourceName, endpoint);
+    this.registrations += 1;
+    this.#changed();
   }
 
   idsOf(podUid: string, container: string, resourceName: string): readonly string[] {
     return this.#books.of(podUid, container).find((held) => held.resourceName === resourceName)?.ids ?? [];
   }
 
-  /** The plugin's answer, which the runtime uses; not remembered over a restart of this fake. */
+  /** The plugin's answer, which the runtime uses. */
   responseOf(podUid: string, container: string, resourceName: string): ContainerAllocateResponse | undefined {
     return this.#books.of(podUid, container).find((held) => held.resourceName === resourceName)?.response;
   }
@@ -186,7 +215,7 @@ export class FakeKubelet {
   async restart(whileDown?: () => void | Promise<void>): Promise<void> {
     await this.stop();
     await whileDown?.();
-    this.#books.load(this.checkpointPath);
+    this.#books.load(this.#file, this.#api.decodeContainerAllocation);
     if (this.#settings.generation === 'new') this.#rejectUnstarted();
     await this.#boot();
   }
@@ -211,6 +240,7 @@ export class FakeKubelet {
 
   async #boot(): Promise<void> {
     const { directory } = this.#settings;
+    if (directory === undefined) return;
     for (const name of readdirSync(directory)) {
       if (name !== CHECKPOINT_FILE) rmSync(join(directory, name), { recursive: true, force: true });
     }
@@ -221,8 +251,7 @@ export class FakeKubelet {
         _call: ServerUnaryCall<Empty, ListPodResourcesResponse>,
         answer: sendUnaryData<ListPodResourcesResponse>,
       ) => {
-        this.#collect();
-        answer(null, { pod_resources: this.#podResources() });
+        answer(null, { pod_resources: this.podResources() });
       },
     });
     const registrar = new Server();
@@ -248,7 +277,7 @@ export class FakeKubelet {
     if (version !== DEVICE_PLUGIN_VERSION) throw new Error(`the plugin's version ${version} is not supported`);
     if (!resource_name.includes('/')) throw new Error(`the resource name "${resource_name}" is invalid`);
     if (options === null || file.includes('/')) throw new Error('the request has no options or no file name');
-    const socketPath = join(this.#settings.directory, file);
+    const socketPath = join(this.#settings.directory ?? '', file);
     const isOld = this.#settings.generation === 'old';
     const authority = isOld ? socketPath : 'localhost';
     const endpoint = new PluginEndpoint(resource_name, socketPath, options, this.#api.devicePlugin, authority);
@@ -292,7 +321,7 @@ export class FakeKubelet {
           for (const id of ids) if (isInit) free.add(id);
           if (!isInit) for (const id of ids) free.delete(id);
         }
-        this.#books.write(this.checkpointPath, this.#settings.checkpointFormat ?? 'numa-map', this.#registeredIds());
+        this.#books.write(this.#file, this.#settings.checkpointFormat ?? 'numa-map', this.#registeredIds());
       }
       return { kind: 'admitted' };
     } catch (error) {
@@ -339,7 +368,9 @@ export class FakeKubelet {
     );
   }
 
-  #podResources(): ListPodResourcesResponse['pod_resources'] {
+  /** The answer to a List. */
+  podResources(): ListPodResourcesResponse['pod_resources'] {
+    this.#collect();
     return [...this.#pods.values()].map((pod) => ({
       name: pod.name,
       namespace: pod.namespace,

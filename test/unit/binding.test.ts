@@ -243,6 +243,13 @@ describe('the owner of slice ids', () => {
     expect(owner).toEqual({ kind: 'several', who: ['default/a', 'default/b'] });
   });
 
+  it('is not guessed where the checkpoint has the ids twice, since the other may be an init container', () => {
+    const recorded = (podUid: string) => ({ podUid, container: 'main', ids: ['x', 'y'] });
+    const named = { namespace: 'default', pod: 'a', container: 'main', ids: ['x', 'y'] };
+    const owner = findOwner(['x', 'y'], [named], [recorded('uid-b'), recorded('uid-a')]);
+    expect(owner).toEqual({ kind: 'several', who: ['uid-a', 'uid-b'] });
+  });
+
   it('is only who holds exactly these ids', () => {
     expect(findOwner(['x'], [{ namespace: 'd', pod: 'p', container: 'c', ids: ['x', 'y'] }], []).kind).toBe('nobody');
   });
