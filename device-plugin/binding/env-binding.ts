@@ -144,7 +144,11 @@ export class EnvBinding {
 
   async #whyNobody(ids: readonly string[], waiting: readonly ContainerClaim[]): Promise<string> {
     if (waiting.length > 0) {
-      const who = waiting.slice(0, 4).map(describeClaim).join('; ');
+      const described = (claim: ContainerClaim): string => {
+        const shortage = this.#deps.judge.shortage(claim);
+        return `${describeClaim(claim)}${shortage === undefined ? '' : `, but ${shortage}`}`;
+      };
+      const who = waiting.slice(0, 4).map(described).join('; ');
       return `cannot tell whose ${ids.length} slices these are; waiting: ${who}`;
     }
     const why = await this.#turns.refusalOf(ids.length);

@@ -37,22 +37,8 @@ export class NodeJudge {
       const before = held.gpus.map(({ index }) => index).join(', ');
       return { kind: 'refused', why: `the pod was granted GPU ${before} before; its allocation was changed since` };
     }
-    const { state } = this.#ledger;
-    const start = state.gpuStart[0] ?? 0;
-    for (const gpu of gpus) {
-      const position = this.#positionOf(gpu.uuid);
-      if (position < 0) return { kind: 'refused', why: `GPU ${gpu.uuid} is not on the books of this node` };
-      const at = start + position;
-      const free = state.gpuFree[at] ?? 0;
-      const core = state.gpuFreeCore[at] ?? 0;
-      if (free < request.slicesPerGpu || core < request.corePerGpu) {
-        const holders = this.#holdersOf(gpu.uuid).join(', ') || 'nobody';
-        return {
-          kind: 'refused',
-          why: `GPU ${gpu.index} has ${free} of ${gpu.slices} slices and ${core} percent of compute left, the pod needs ${request.slicesPerGpu} and ${request.corePerGpu}; it is held by ${holders}`,
-        };
-      }
-    }
+    const why = this.shortage({ pod, gpus });
+    if (why !== undefined) return { kind: 'refused', why };
     this.#ledger.assume(
       pod,
       request,
@@ -62,6 +48,25 @@ export class NodeJudge {
     );
     this.#ledger.confirm(pod.uid, 0);
     return { kind: 'granted' };
+  }
+
+  /** Why a pod that holds nothing yet cannot be granted these GPUs; undefined where it can. */
+  shortage({ pod, gpus }: Pick<ContainerClaim, 'pod' | 'gpus'>): string | undefined {
+    if (pod.demand.kind !== 'request') return 'the pod asks for no GPU';
+    const { request } = pod.demand;
+    const { state } = this.#ledger;
+    const start = state.gpuStart[0] ?? 0;
+    for (const gpu of gpus) {
+      const position = this.#positionOf(gpu.uuid);
+      if (position < 0) return `GPU ${gpu.uuid} is not on the books of this node`;
+      const free = state.gpuFree[start + position] ?? 0;
+      const core = state.gpuFreeCore[start + position] ?? 0;
+      if (free < request.slicesPerGpu || core < request.corePerGpu) {
+        const holders = this.#holdersOf(gpu.uuid).join(', ') || 'nobody';
+        return `GPU ${gpu.index} has ${free} of ${gpu.slices} slices and ${core} percent of compute left, the pod needs ${request.slicesPerGpu} and ${request.corePerGpu}; it is held by ${holders}`;
+      }
+    }
+    return undefined;
   }
 
   /** The pod has ended or is gone. */

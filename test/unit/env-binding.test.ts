@@ -90,6 +90,19 @@ describe('binding by environment', () => {
     );
   });
 
+  it('says that the GPU of who waits is full, and who holds it', async () => {
+    const stand = new NodeStand(gpusOf(2, 16));
+    const holder = allocatedPod({ name: 'holder', slices: 14 }, [1]);
+    stand.show(holder);
+    stand.admit(holder, 'main', ids(1, 14), await stand.env.allocate(ids(1, 14)));
+    await stand.env.preStart(ids(1, 14));
+    stand.show(allocatedPod({ name: 'late', slices: 4 }, [1]));
+    const chosen = await stand.env.prefer({ available: [...ids(0, 16), ...ids(1, 2, 14)], mustInclude: [], size: 4 });
+    await expect(stand.env.allocate(chosen)).rejects.toThrow(
+      /default\/late .* on GPU 1, but GPU 1 has 2 of 16 slices .* held by default\/holder/,
+    );
+  });
+
   it('says which pod waits in vain, and why', async () => {
     const stand = new NodeStand(gpusOf(2, 16));
     stand.show(allocatedPod({ name: 'forged', slices: 4 }, [7]));
