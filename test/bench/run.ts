@@ -1,5 +1,6 @@
-// npm run bench -- [extender|latency|throughput|scheduler|simulator]: measurements, each beside a floor or a peer of the same run.
+// npm run bench -- [agent|extender|latency|throughput|scheduler|simulator]: measurements, each beside a floor or a peer of the same run.
 
+import { benchAgent } from './agent.ts';
 import { benchExtender } from './extender.ts';
 import { benchRealScheduler } from './real-scheduler.ts';
 import { benchSimulator } from './simulator.ts';
@@ -10,6 +11,7 @@ const progress = (text: string): void => {
 };
 
 const benches: Readonly<Record<string, () => Promise<string>>> = {
+  agent: () => benchAgent(progress),
   extender: async () => `${await benchExtender(progress)}\n\n${await benchThroughput(progress)}`,
   latency: () => benchExtender(progress),
   scheduler: () => benchRealScheduler(progress),

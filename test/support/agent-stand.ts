@@ -39,6 +39,8 @@ export class AgentStand {
   readonly warnings: string[] = [];
   readonly #random: () => number;
   readonly #options: Partial<AgentOptions>;
+  /** How often the inventory file is looked at; undefined: as in production. Taken up by the next agent. */
+  pollMillis: number | undefined = 20;
   kubelet!: FakeKubelet;
   agent!: Agent;
   #api!: NodeKubeApi;
@@ -83,7 +85,9 @@ export class AgentStand {
     writeFileSync(kubeconfig, this.server.kubeconfig());
     const api = createRestClient(kubeconfigCredentials(kubeconfig), 'gpuloom-device-plugin/test');
     this.#api = heldBack(api, () => this.#watchGate);
-    const { source } = await chooseInventory(`file:${this.#path('gpus.yaml')}`, { file: { pollMillis: 20 } });
+    const { source } = await chooseInventory(`file:${this.#path('gpus.yaml')}`, {
+      file: this.pollMillis === undefined ? {} : { pollMillis: this.pollMillis },
+    });
     this.agent = await startAgent({
       nodeName: 'gpu-1',
       profile: 'gpuloom',

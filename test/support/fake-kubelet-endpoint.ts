@@ -32,6 +32,8 @@ export class PluginEndpoint implements KubeletEndpoint {
   /** Lists received on this stream. */
   lists = 0;
   streamError: string | undefined;
+  /** Told how long each call took. */
+  onCall: ((path: string, tookMillis: number) => void) | undefined;
   readonly #methods: DevicePluginService;
   readonly #client: Client;
   readonly #calls = new Set<ClientUnaryCall>();
@@ -88,6 +90,7 @@ export class PluginEndpoint implements KubeletEndpoint {
   }
 
   call<Request, Response>(method: MethodDefinition<Request, Response>, request: Request): Promise<Response> {
+    const start = performance.now();
     return new Promise((resolve, reject) => {
       const call = this.#client.makeUnaryRequest(
         method.path,
@@ -97,6 +100,7 @@ export class PluginEndpoint implements KubeletEndpoint {
         { deadline: Date.now() + 30_000 },
         (error, response) => {
           this.#calls.delete(call);
+          this.onCall?.(method.path, performance.now() - start);
           if (error !== null) reject(error);
           else if (response === undefined) reject(new Error('an answer without content'));
           else resolve(response);

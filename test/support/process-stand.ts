@@ -1,6 +1,7 @@
 // A node's binding in one process and without real time: the fake kubelet, the agent's handlers, judge and recovery, pods
 // that a watch shows a moment after the API server has them, and spec files in memory that outlive the agent.
 
+import type { MethodDefinition } from '@grpc/grpc-js';
 import { deviceKey } from '../../device-plugin/binding/cdi-spec.ts';
 import { EnvBinding } from '../../device-plugin/binding/env-binding.ts';
 import { NodeJudge } from '../../device-plugin/binding/judge.ts';
@@ -304,7 +305,7 @@ function endpointOf(resourceName: string, devices: readonly PluginDevice[], hand
     get healthyIds() {
       return isClosed ? [] : devices.map(({ id }) => id);
     },
-    async call<_, Response>(method: { readonly path: string }, request: unknown): Promise<Response> {
+    async call<Request, Response>(method: MethodDefinition<Request, Response>, request: Request): Promise<Response> {
       await new Promise(setImmediate);
       if (isClosed) throw new Error('the connection was closed');
       const response = await answer(method.path, request);
