@@ -11,6 +11,7 @@ import { FragmentationMeter } from './fragmentation.ts';
 import { type Mix, MixLearner } from './mix.ts';
 import type { Allocation, PodRequest } from './model.ts';
 import { binpack } from './policy/binpack.ts';
+import { fgd } from './policy/fgd.ts';
 import { fragmentation } from './policy/fragmentation.ts';
 import type { PlacementPolicy } from './policy/policy.ts';
 import { spread } from './policy/spread.ts';
@@ -74,7 +75,8 @@ export class Engine {
     const learner = new MixLearner(ledger.state.models, options.mixWindow ?? DEFAULT_MIX_WINDOW);
     this.learner = learner;
     this.#currentMix = mix === undefined ? () => learner.mix : () => mix;
-    const standard = [fragmentation(this.#currentMix, this.#meter), binpack(), spread(), topology()];
+    const byMix = [fragmentation(this.#currentMix), fgd(this.#currentMix, this.#meter)];
+    const standard = [...byMix, binpack(), spread(), topology()];
     this.#policies = new Map([...standard, ...(options.policies ?? [])].map((policy) => [policy.name, policy]));
     this.policy(this.defaultPolicy);
   }

@@ -29,6 +29,8 @@ export class FragmentationMeter {
   readonly milliPerSlice: Float64Array = new Float64Array(MAX_GPUS_PER_NODE);
   /** Idle milli of each GPU, weighted over memory and compute. */
   readonly idle: Float64Array = new Float64Array(MAX_GPUS_PER_NODE);
+  /** Everything of a GPU that its measure depends on. */
+  readonly columns: readonly ArrayLike<number>[] = [this.free, this.core, this.model, this.milliPerSlice];
   #state: ClusterState | undefined;
   #mix: Mix | undefined;
   #cpuFreeMilli = 0;

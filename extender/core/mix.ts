@@ -17,6 +17,9 @@ export interface MixClass {
 /** The share of all requests, in percent, that the typical classes must cover. */
 const TYPICAL_PERCENT = 95;
 
+/** The most classes of a whole mix: they bound the work of a score. The rarest beyond them are left out. */
+const MOST_CLASSES = 512;
+
 /** A mix ready for scoring. `version` changes whenever a score computed from it may change. */
 export class Mix {
   readonly version: number;
@@ -31,9 +34,13 @@ export class Mix {
   readonly coreWeight: number;
   /** The most CPU that a class asks for. */
   readonly mostCpuMilli: number;
+  readonly asksForGpus: boolean;
+  /** The mix with the classes that are too rare to be typical; the mix itself where nothing is known of them. */
+  readonly whole: Mix;
 
-  constructor(version: number, classes: readonly MixClass[], shares: readonly number[]) {
+  constructor(version: number, classes: readonly MixClass[], shares: readonly number[], whole?: Mix) {
     this.version = version;
+    this.whole = whole ?? this;
     this.length = classes.length;
     this.share = Float64Array.from(shares);
     this.cpuMilli = Float64Array.from(classes, (each) => each.cpuMilli);
@@ -44,6 +51,7 @@ export class Mix {
     const namesCore = classes.reduce((sum, each, at) => sum + (each.corePerGpu > 0 ? (shares[at] ?? 0) : 0), 0);
     this.coreWeight = namesCore / 2;
     this.mostCpuMilli = this.cpuMilli.reduce((most, each) => Math.max(most, each), 0);
+    this.asksForGpus = classes.some(({ gpuCount, slicesPerGpu }) => gpuCount > 0 && slicesPerGpu > 0);
   }
 
   row(at: number): MixClass {
@@ -62,13 +70,19 @@ export interface PortableClass extends Omit<MixClass, 'constraintId'> {
   readonly models: ModelConstraint;
 }
 
+export interface PortableShare extends PortableClass {
+  readonly share: number;
+}
+
 /** The state of a learner, as plain JSON. */
 export interface LearnedMix {
   readonly seen: readonly PortableClass[];
   readonly learned: number;
   readonly reviewAt: number;
   readonly version: number;
-  readonly typical: readonly (PortableClass & { readonly share: number })[];
+  readonly typical: readonly PortableShare[];
+  /** With the rare classes; absent where it was not recorded. */
+  readonly whole?: readonly PortableShare[];
 }
 
 /** The typical classes of a list of requests: most frequent first, until they cover 95 % of all. */
@@ -91,11 +105,24 @@ export function typicalMix(version: number, requests: Iterable<MixClass>, models
     typical.push(entry);
   }
   const shares = typical.map(({ count }) => count / total / (covered / total));
+  const all = ordered.slice(0, MOST_CLASSES);
+  const whole = new Mix(
+    version,
+    all.map((entry) => entry.class),
+    all.map(({ count }) => count / total),
+  );
   return new Mix(
     version,
     typical.map((entry) => entry.class),
     shares,
+    whole,
   );
+}
+
+/** Before anything has been learned a request itself is all that is typical. */
+export function mixOfOne(request: PodRequest, constraintId: number): Mix {
+  const { gpuCount, slicesPerGpu, corePerGpu, host } = request;
+  return new Mix(0, [{ cpuMilli: host.cpuMilli, slicesPerGpu, corePerGpu, gpuCount, constraintId }], [1]);
 }
 
 export function mixClassOf(request: PodRequest, models: ModelCatalog): MixClass {
@@ -156,31 +183,36 @@ export class MixLearner {
   /** Everything that later decisions depend on, oldest request first. */
   save(): LearnedMix {
     const seen = [...this.#seen.slice(this.#next), ...this.#seen.slice(0, this.#next)];
-    const { version, length, share } = this.#mix;
-    const typical = Array.from({ length }, (_, at) => ({
-      ...this.#portable(this.#mix.row(at)),
-      share: share[at] ?? 0,
-    }));
     return {
       seen: seen.map((each) => this.#portable(each)),
       learned: this.#learned,
       reviewAt: this.#reviewAt,
-      version,
-      typical,
+      version: this.#mix.version,
+      typical: this.#shares(this.#mix),
+      whole: this.#shares(this.#mix.whole),
     };
   }
 
   /** Takes over what another learner saved, as far as it fits the window. */
-  load({ seen, learned, reviewAt, version, typical }: LearnedMix): void {
+  load({ seen, learned, reviewAt, version, typical, whole }: LearnedMix): void {
     const kept = seen.slice(-this.#window).map((each) => this.#local(each));
     this.#seen.splice(0, this.#seen.length, ...kept);
     this.#next = kept.length % this.#window;
     this.#learned = learned;
     this.#reviewAt = reviewAt;
-    this.#mix = new Mix(
+    this.#mix = this.#mixOf(version, typical, whole === undefined ? undefined : this.#mixOf(version, whole));
+  }
+
+  #shares(mix: Mix): PortableShare[] {
+    return Array.from(mix.share, (share, at) => ({ ...this.#portable(mix.row(at)), share }));
+  }
+
+  #mixOf(version: number, rows: readonly PortableShare[], whole?: Mix): Mix {
+    return new Mix(
       version,
-      typical.map((each) => this.#local(each)),
-      typical.map(({ share }) => share),
+      rows.map((each) => this.#local(each)),
+      rows.map(({ share }) => share),
+      whole,
     );
   }
 

@@ -2,7 +2,7 @@
 // have edited, so every field that the engine reads is checked in place, and the first fault is told with its path.
 
 import { MAX_GPUS_PER_NODE, MAX_SLICES_PER_GPU } from './inventory-codec.ts';
-import type { LearnedMix, PortableClass } from './mix.ts';
+import type { LearnedMix, PortableClass, PortableShare } from './mix.ts';
 import type {
   Affinities,
   AllocationClaim,
@@ -269,12 +269,14 @@ const portable: Fields<PortableClass> = {
   models: constraint,
 };
 
+const shares = list(object<PortableShare>({ ...portable, share }), 1_000_000);
 const learnedMix = object<LearnedMix>({
   seen: list(object<PortableClass>(portable), Number.MAX_SAFE_INTEGER),
   learned: count,
   reviewAt: count,
   version: count,
-  typical: list(object<LearnedMix['typical'][number]>({ ...portable, share }), 1_000_000),
+  typical: shares,
+  whole: optional(shares),
 });
 
 /** A node name and the indices of its GPUs that are marked unhealthy. */

@@ -27,7 +27,7 @@ export interface SimulatedPolicy {
 export function publishedPolicy(name: PublishedPolicy, ledger: Ledger, draw: () => number): SimulatedPolicy {
   switch (name) {
     case 'fgd':
-      return { engineName: 'fragmentation', placements: [], nodeChoice: 'best' };
+      return { engineName: 'fgd', placements: [], nodeChoice: 'best' };
     case 'bestfit':
       return scored(bestFit());
     case 'dotprod':

@@ -166,7 +166,7 @@ function replay({ nodes, list, arrivals }: OpenbRun): { allocatedMilli: number; 
   );
   const most = Number.MAX_SAFE_INTEGER;
   const limits = { batchBesideOnline: most, batchPerGpu: most, podsPerGpu: most, batchShareBesideOnlinePercent: 100 };
-  const engine = new Engine({ ledger, shapes: new Map(), mix, checksHost: true, limits });
+  const engine = new Engine({ ledger, shapes: new Map(), mix, checksHost: true, limits, defaultPolicy: 'fgd' });
   for (const record of nodes) ledger.upsertNode(record);
   const ranks = state.nameRanks();
   let allocatedMilli = 0;
@@ -192,7 +192,7 @@ function replay({ nodes, list, arrivals }: OpenbRun): { allocatedMilli: number; 
   return { allocatedMilli, refused };
 }
 
-describe('the fragmentation policy on the openb trace', () => {
+describe('fgd on the openb trace', () => {
   const folder = openbFolder();
   // Source of the figures: the artifact of FGD (USENIX ATC'23), default trace, seed 42, 130 percent arrived.
   it.skipIf(folder === undefined)(

@@ -1,95 +1,73 @@
-// Fragmentation gradient descent: place where the capacity that typical requests cannot use grows least.
-// Score and choice of GPU after FGD (USENIX ATC'23, section 4.2) and its artifact; the cut to an integer 0..100 is part
-// of the policy: with the uncut value it allocates less.
+// Least room lost: place where the pods that are likely to come lose the least room. The default policy.
+// Room and its formula are in `room.ts`; docs/decisions/0015 tells how it compares with FGD (USENIX ATC'23).
+//
+// score = floor((room after − room before) / 0.04): losses that are less than a 25th of a typical pod apart are
+// equal, and the first node in name order wins, which fills nodes one after another.
 
-import type { FragmentationMeter } from '../fragmentation.ts';
 import type { FitScratch } from '../fit.ts';
-import { Mix } from '../mix.ts';
+import { type Mix, mixOfOne } from '../mix.ts';
 import type { PodRequest } from '../model.ts';
-import type { Shape } from '../shape.ts';
-import { chooseSmallest, type Choice, type PlacementPolicy } from './policy.ts';
+import { RoomMeter } from '../room.ts';
+import { chooseSmallest, hasTwin, type Choice, type PlacementPolicy } from './policy.ts';
 
-/** The policy over whatever mix `currentMix` gives at the moment of the call. `meter` is one that keeps nodes. */
-export function fragmentation(currentMix: () => Mix, meter: FragmentationMeter): PlacementPolicy {
+/** In weighted pods. */
+const STEP = 0.04;
+/** A loss this much below a whole number of steps is that number: sums differ in their last bits. */
+const ROUNDING = 1e-6;
+const LEAST_SCORE: number = 1 - 2 ** 30;
+
+/** The policy over whatever mix `currentMix` gives at the moment of the call. */
+export function fragmentation(currentMix: () => Mix): PlacementPolicy {
+  const meter = new RoomMeter();
+  let alone: { readonly request: PodRequest; readonly mix: Mix } | undefined;
   return {
     name: 'fragmentation',
-    termNames: ['fragmentedBeforeMilli', 'fragmentedAfterMilli'],
+    termNames: ['roomBeforePods', 'roomAfterPods'],
     version: () => currentMix().version,
-    place(state, node, shape, fitted, choice) {
-      const learned = currentMix();
-      meter.read(state, node, learned.length > 0 ? learned : mixOfOne(shape));
-      const before = meter.measure();
-      choice.terms[0] = before;
-      return shape.request.gpuCount === 1
-        ? placeOne(meter, shape.request, fitted, before, choice)
-        : placeSeveral(meter, shape.request, fitted, before, choice);
+    place(state, node, { request, constraintId }, fitted, choice) {
+      let { whole } = currentMix();
+      if (!whole.asksForGpus) {
+        if (alone?.request !== request) alone = { request, mix: mixOfOne(request, constraintId) };
+        whole = alone.mix;
+      }
+      meter.read(state, node, whole);
+      choice.terms[0] = meter.before;
+      return request.gpuCount === 1
+        ? placeOne(meter, request, fitted, choice)
+        : placeSeveral(meter, request, fitted, choice);
     },
   };
 }
 
-/** Before anything has been learned the request itself is all that is typical. */
-function mixOfOne({ request, constraintId }: Shape): Mix {
-  const { gpuCount, slicesPerGpu, corePerGpu, host } = request;
-  return new Mix(0, [{ cpuMilli: host.cpuMilli, slicesPerGpu, corePerGpu, gpuCount, constraintId }], [1]);
-}
-
-function placeOne(
-  meter: FragmentationMeter,
-  request: PodRequest,
-  fitted: FitScratch,
-  before: number,
-  choice: Choice,
-): number {
+function placeOne(meter: RoomMeter, request: PodRequest, fitted: FitScratch, choice: Choice): number {
   const { slicesPerGpu, corePerGpu, host } = request;
-  let bestScore = -1;
+  let best = Number.NEGATIVE_INFINITY;
   for (let each = 0; each < fitted.candidateCount; each++) {
-    if (hasTwin(meter, fitted, each)) continue;
+    if (hasTwin(meter.columns, fitted, each)) continue;
     const gpu = fitted.candidates[each] ?? 0;
     const after = meter.afterOn(gpu, slicesPerGpu, corePerGpu, host.cpuMilli);
-    const score = gradientScore(before - after);
-    if (score <= bestScore) continue;
-    bestScore = score;
+    const score = scoreOf(meter.before, after);
+    if (score <= best) continue;
+    best = score;
     choice.gpus[0] = gpu;
     choice.terms[1] = after;
   }
   choice.count = 1;
-  return bestScore;
+  return best;
 }
 
-/** Several GPUs: the tightest that fit, lowest position among equals. No GPUs: only CPU is taken. */
-function placeSeveral(
-  meter: FragmentationMeter,
-  request: PodRequest,
-  fitted: FitScratch,
-  before: number,
-  choice: Choice,
-): number {
-  chooseSmallest(fitted, meter.idle, request.gpuCount, choice);
-  for (let each = 0; each < choice.count; each++) {
-    meter.take(choice.gpus[each] ?? 0, request.slicesPerGpu, request.corePerGpu);
-  }
-  const after = meter.measure(request.host.cpuMilli);
+/** Several GPUs: those with the least free memory that fit, lowest position among equals. No GPUs: only CPU is taken. */
+function placeSeveral(meter: RoomMeter, request: PodRequest, fitted: FitScratch, choice: Choice): number {
+  chooseSmallest(fitted, meter.free, request.gpuCount, choice);
+  const { slicesPerGpu, corePerGpu, host } = request;
+  const after =
+    choice.count === 0
+      ? meter.afterOn(-1, 0, 0, host.cpuMilli)
+      : meter.afterTaking(choice.gpus, choice.count, slicesPerGpu, corePerGpu, host.cpuMilli);
   choice.terms[1] = after;
-  return gradientScore(before - after);
+  return scoreOf(meter.before, after);
 }
 
-function gradientScore(gainMilli: number): number {
-  return Math.trunc(100 / (1 + Math.exp(-gainMilli / 1000)));
-}
-
-/** Whether an earlier candidate is in the same state, so that trying this one cannot give another score. */
-function hasTwin({ free, core, model, milliPerSlice }: FragmentationMeter, fitted: FitScratch, each: number): boolean {
-  const gpu = fitted.candidates[each] ?? 0;
-  for (let earlier = 0; earlier < each; earlier++) {
-    const other = fitted.candidates[earlier] ?? 0;
-    if (
-      free[other] === free[gpu] &&
-      core[other] === core[gpu] &&
-      model[other] === model[gpu] &&
-      milliPerSlice[other] === milliPerSlice[gpu]
-    ) {
-      return true;
-    }
-  }
-  return false;
+function scoreOf(before: number, after: number): number {
+  return Math.max(LEAST_SCORE, Math.floor((after - before) / STEP + ROUNDING));
 }

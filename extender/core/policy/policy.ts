@@ -52,3 +52,20 @@ export function chooseSmallest(fitted: FitScratch, keys: Float64Array, count: nu
     lastPosition = best;
   }
 }
+
+/**
+ * Whether a candidate before number `each` is in the same state, so that trying this one cannot give another score.
+ * `columns` hold, by position, everything of a GPU that the score depends on.
+ */
+export function hasTwin(columns: readonly ArrayLike<number>[], fitted: FitScratch, each: number): boolean {
+  const gpu = fitted.candidates[each] ?? 0;
+  for (let earlier = 0; earlier < each; earlier++) {
+    if (isAlike(columns, gpu, fitted.candidates[earlier] ?? 0)) return true;
+  }
+  return false;
+}
+
+function isAlike(columns: readonly ArrayLike<number>[], gpu: number, other: number): boolean {
+  for (const column of columns) if (column[gpu] !== column[other]) return false;
+  return true;
+}
