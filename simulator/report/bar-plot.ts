@@ -4,7 +4,7 @@
 import { element, joined, type Markup } from './markup.ts';
 import { roundScale, type Scale } from './scale.ts';
 import { seriesClass } from './series.ts';
-import { bottomAxis, drawing, label, line, type Box, type DrawingText } from './svg.ts';
+import { bottomAxis, drawing, label, line, type Box, type DrawingText, nameRoom, shownName } from './svg.ts';
 
 export interface Bar {
   readonly name: string;
@@ -27,7 +27,7 @@ export interface BarPlot extends DrawingText {
 }
 
 const WIDTH = 480;
-const LEFT = 104;
+const LEAST_LEFT = 104;
 const RIGHT = 412;
 const TOP = 12;
 const ROW = 32;
@@ -35,9 +35,10 @@ const BAR = 18;
 
 export function barPlot(plot: BarPlot): Markup {
   const top = TOP + 16 * plot.limits.length;
-  const box: Box = { left: LEFT, right: RIGHT, top, bottom: top + ROW * plot.bars.length };
+  const left = Math.max(LEAST_LEFT, 12 + nameRoom(plot.bars.map(({ name }) => name)));
+  const box: Box = { left, right: RIGHT, top, bottom: top + ROW * plot.bars.length };
   const most = Math.max(...plot.bars.flatMap(({ value, deviation, published = 0 }) => [value + deviation, published]));
-  const x = roundScale(0, Math.max(most, ...plot.limits.map((limit) => limit.x), 0.1), LEFT, RIGHT);
+  const x = roundScale(0, Math.max(most, ...plot.limits.map((limit) => limit.x), 0.1), left, RIGHT);
   const hasPublished = plot.bars.some(({ published }) => published !== undefined);
   return drawing(
     plot,
@@ -46,7 +47,7 @@ export function barPlot(plot: BarPlot): Markup {
     bottomAxis(x, box, plot.xName),
     ...plot.bars.map((bar, at) => row(bar, at, box.top + at * ROW, x)),
     ...plot.limits.map((limit, at) => limitLine(limit, TOP + 16 * at, box, x)),
-    ...(hasPublished ? [publishedLegend(box.bottom + 56)] : []),
+    ...(hasPublished ? [publishedLegend(left, box.bottom + 56)] : []),
   );
 }
 
@@ -55,7 +56,7 @@ function row({ name, value, deviation, published }: Bar, series: number, top: nu
   const end = x.at(value);
   const width = Math.max(0.5, end - x.at(0));
   const parts = [
-    label(LEFT - 8, middle + 4, name, 'end'),
+    label(x.at(0) - 8, middle + 4, shownName(name), 'end'),
     element('rect', { x: x.at(0), y: middle - BAR / 2, width, height: BAR, class: `bar ${seriesClass(series)}` }),
     label(
       WIDTH - 2,
@@ -89,6 +90,6 @@ function limitLine({ name, x: value }: BarLimit, top: number, box: Box, x: Scale
   return joined([line(at, top + 4, at, box.bottom, 'limit'), label(at + 4, top + 10, name, 'start', 'note')]);
 }
 
-function publishedLegend(y: number): Markup {
-  return element('g', { class: 'legend' }, diamond(LEFT + 6, y), label(LEFT + 18, y + 4, 'published mean'));
+function publishedLegend(left: number, y: number): Markup {
+  return element('g', { class: 'legend' }, diamond(left + 6, y), label(left + 18, y + 4, 'published mean'));
 }

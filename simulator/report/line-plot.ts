@@ -3,7 +3,7 @@
 import { element, joined, short, type Markup } from './markup.ts';
 import { exactScale, roundScale, type Scale } from './scale.ts';
 import { dashes, mark, seriesClass } from './series.ts';
-import { bottomAxis, drawing, label, leftAxis, line, type Box, type DrawingText } from './svg.ts';
+import { bottomAxis, drawing, label, leftAxis, line, type Box, type DrawingText, nameRoom, shownName } from './svg.ts';
 
 export interface Series {
   readonly name: string;
@@ -27,7 +27,8 @@ export interface LinePlot extends DrawingText {
 
 const WIDTH = 480;
 const PLOT: Box = { left: 44, right: 468, top: 30, bottom: 270 };
-const LEGEND_COLUMNS = 3;
+const MOST_LEGEND_COLUMNS = 3;
+const LEGEND_SAMPLE = 36;
 const LEGEND_LINE = 20;
 const MARKS = 8;
 
@@ -42,7 +43,9 @@ export function linePlot(plot: LinePlot): Markup {
     PLOT.right,
   );
   const y = roundScale(Math.min(...values), Math.max(...values), PLOT.bottom, PLOT.top);
-  const height = PLOT.bottom + 50 + LEGEND_LINE * Math.ceil(series.length / LEGEND_COLUMNS);
+  const entry = LEGEND_SAMPLE + nameRoom(series.map(({ name }) => name));
+  const columns = Math.max(1, Math.min(MOST_LEGEND_COLUMNS, Math.floor((WIDTH - PLOT.left) / entry)));
+  const height = PLOT.bottom + 50 + LEGEND_LINE * Math.ceil(series.length / columns);
   return drawing(
     plot,
     WIDTH,
@@ -51,7 +54,7 @@ export function linePlot(plot: LinePlot): Markup {
     bottomAxis(x, PLOT, plot.xName),
     ...plot.limits.map((limit) => limitLine(limit, x, y)),
     ...series.map((each, at) => seriesLine(each, at, x, y)),
-    ...series.map(({ name }, at) => legendEntry(name, at)),
+    ...series.map(({ name }, at) => legendEntry(name, at, columns)),
   );
 }
 
@@ -77,15 +80,15 @@ function seriesLine({ name, points }: Series, series: number, x: Scale, y: Scale
   return element('g', {}, element('title', {}, name), element('path', { d: path, ...look }), ...marks);
 }
 
-function legendEntry(name: string, series: number): Markup {
-  const left = PLOT.left + (series % LEGEND_COLUMNS) * ((PLOT.right - PLOT.left) / LEGEND_COLUMNS);
-  const middle = PLOT.bottom + 54 + LEGEND_LINE * Math.floor(series / LEGEND_COLUMNS);
+function legendEntry(name: string, series: number, columns: number): Markup {
+  const left = PLOT.left + (series % columns) * ((PLOT.right - PLOT.left) / columns);
+  const middle = PLOT.bottom + 54 + LEGEND_LINE * Math.floor(series / columns);
   const look = { class: `line ${seriesClass(series)}`, 'stroke-dasharray': dashes(series) };
   return element(
     'g',
     { class: 'legend' },
     element('path', { d: `M${short(left)} ${short(middle)}h30`, ...look }),
     mark(series, left + 15, middle),
-    label(left + 36, middle + 4, name),
+    label(left + LEGEND_SAMPLE, middle + 4, shownName(name)),
   );
 }

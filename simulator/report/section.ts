@@ -110,7 +110,7 @@ function allocationPlot(
     limits,
     fromX,
   });
-  const note = fromX > 0 ? ` From ${fromX} % load on; neither axis starts at 0.` : '';
+  const note = fromX > 0 ? ` From ${fromX} % load on; mind where the axes begin.` : '';
   return figure('Allocation as load arrives', drawn, `Mean over seeds.${note}`);
 }
 
@@ -131,7 +131,7 @@ function fragmentationPlot(id: string, trace: string, policies: readonly PolicyR
   return figure(
     'Fragmentation as load arrives',
     drawn,
-    'Idle capacity that the typical pod cannot use. Mean over seeds.',
+    'Idle capacity that the typical pod cannot use; mind where the axis begins. Mean over seeds.',
   );
 }
 

@@ -2,7 +2,7 @@
 
 import { element, short, type Markup } from './markup.ts';
 import { roundScale, type Scale } from './scale.ts';
-import { bottomAxis, drawing, label, type Box, type DrawingText } from './svg.ts';
+import { bottomAxis, drawing, label, type Box, type DrawingText, nameRoom, shownName } from './svg.ts';
 
 export interface StackedBar {
   readonly name: string;
@@ -17,7 +17,7 @@ export interface StackedPlot extends DrawingText {
 }
 
 const WIDTH = 480;
-const LEFT = 104;
+const LEAST_LEFT = 104;
 const RIGHT = 460;
 const TOP = 8;
 const ROW = 32;
@@ -28,9 +28,10 @@ const LEGEND_LINE = 20;
 const HATCHES: readonly string[] = ['', 'M0 6L6 0', 'M0 0L6 6', 'M3 0V6', 'M0 3H6', 'M2 3h2'];
 
 export function stackedPlot(plot: StackedPlot): Markup {
-  const box: Box = { left: LEFT, right: RIGHT, top: TOP, bottom: TOP + ROW * plot.bars.length };
+  const left = Math.max(LEAST_LEFT, 12 + nameRoom(plot.bars.map(({ name }) => name)));
+  const box: Box = { left, right: RIGHT, top: TOP, bottom: TOP + ROW * plot.bars.length };
   const totals = plot.bars.map(({ parts }) => parts.reduce((sum, each) => sum + each, 0));
-  const x = roundScale(0, Math.max(1, ...totals), LEFT, RIGHT);
+  const x = roundScale(0, Math.max(1, ...totals), left, RIGHT);
   const height = box.bottom + 50 + LEGEND_LINE * plot.partNames.length;
   return drawing(
     plot,
@@ -65,11 +66,11 @@ function row(id: string, { name, parts }: StackedBar, top: number, x: Scale): Ma
       ...{ class: 'part', fill: `url(#${id}-p${part})` },
     });
   });
-  return element('g', { class: 'row' }, label(LEFT - 8, middle + 4, name, 'end'), ...rects);
+  return element('g', { class: 'row' }, label(x.at(0) - 8, middle + 4, shownName(name), 'end'), ...rects);
 }
 
 function legendEntry(id: string, name: string, part: number, top: number): Markup {
-  const left = LEFT;
+  const left = LEAST_LEFT;
   const middle = top + LEGEND_LINE * part;
   const swatch = { x: short(left), y: short(middle - 7), width: 14, height: 14, class: 'part' };
   return element(

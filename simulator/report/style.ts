@@ -9,11 +9,11 @@ export const STYLE: string = `
 --s0:#56b4e9;--s1:#e69f00;--s2:#35c6a0;--s3:#e08fc0;--s4:#f0e442;--s5:#f0f6fc;--s6:#7fd6e8;--s7:#c3a1e0;
 --l0:#21262d;--l1:#1f3a57;--l2:#2b5f8f;--l3:#3f8ccb;--l4:#e69f00;--l5:#b9dcf7;--r0:#c9d6e2;--r1:#8aa4be;--r2:#54728f;--r3:#d8c9a8;--r4:#a8936a;--r5:#776443;--hatch:#0d1117}}
 *{box-sizing:border-box}
-body{margin:0;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
+body{margin:0;overflow-wrap:anywhere;background:var(--paper);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans",sans-serif}
 main,header{max-width:1120px;margin:0 auto;padding:0 16px}
 header{padding-top:24px}
 h1{font-size:1.7rem;line-height:1.2;margin:0 0 4px}
-h2{font-size:1.3rem;margin:40px 0 4px;padding-top:8px;border-top:2px solid var(--rule);overflow-wrap:anywhere}
+h2{font-size:1.3rem;margin:40px 0 4px;padding-top:8px;border-top:2px solid var(--rule)}
 p{margin:4px 0 12px;max-width:75ch}
 .soft,figcaption,caption{color:var(--soft)}
 .plots{display:grid;gap:16px;margin-bottom:16px;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));align-items:start}

@@ -64,3 +64,16 @@ export function leftAxis(scale: Scale, box: Box, name: string): Markup {
   );
   return element('g', {}, ...ticks, label(4, box.top - 10, name));
 }
+
+const LETTER_WIDTH = 7.8;
+const MOST_LETTERS = 28;
+
+/** A name as drawings show it; the tables have the whole. */
+export function shownName(name: string): string {
+  return name.length > MOST_LETTERS ? `${name.slice(0, MOST_LETTERS - 1)}…` : name;
+}
+
+/** Width that the longest of the names needs. */
+export function nameRoom(names: readonly string[]): number {
+  return LETTER_WIDTH * Math.max(0, ...names.map((name) => shownName(name).length));
+}

@@ -16,6 +16,12 @@ const CLUSTER = generateNodes(121);
 const GPUS = CLUSTER.reduce((sum, { gpus }) => sum + gpus, 0);
 const OPEN_DETAILS = 'document.querySelector("details").open = true';
 
+// Text may not leave its drawing, where it would be cut off.
+const OUTSIDE = `all.filter((text) => {
+  const inner = text.getBoundingClientRect(), outer = text.ownerSVGElement.getBoundingClientRect();
+  return inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1;
+}).map((text) => text.textContent)`;
+
 /** What an expression makes of the list `all` of elements. */
 function ofAll(page: Page, selector: string, expression: string): Promise<unknown> {
   return page.evaluate(`((all) => ${expression})([...document.querySelectorAll(${JSON.stringify(selector)})])`);
@@ -101,12 +107,34 @@ describe.skipIf(PROGRAM === undefined)('the report in a browser (skipped without
     const page = await browser.open(file, { width, scheme }, []);
     await page.evaluate(OPEN_DETAILS);
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(width);
-    // Text may not leave its drawing, where it would be cut off.
-    const outside = `all.filter((text) => {
-      const inner = text.getBoundingClientRect(), outer = text.ownerSVGElement.getBoundingClientRect();
-      return inner.left < outer.left - 1 || inner.right > outer.right + 1 || inner.bottom > outer.bottom + 1;
-    }).map((text) => text.textContent)`;
-    expect(await ofAll(page, 'svg text', outside)).toEqual([]);
+    expect(await ofAll(page, 'svg text', OUTSIDE)).toEqual([]);
+    await page.close();
+  });
+
+  it('keeps long names inside, too', async () => {
+    const mean = { mean: 50, deviation: 1 };
+    const curve = [0, 100].map((arrivedPercent) => ({
+      ...{ arrivedPercent, allocationPercent: 0, fragmentationPercent: 0, fragmentationRatioPercent: 0 },
+    }));
+    const comparisons = ['fragmentation', 'a-long-name-'.repeat(8)].map((policy) => ({
+      ...{
+        trace: 'a-long-name-'.repeat(8),
+        policy,
+        seeds: [1],
+        allocation: mean,
+        fragmentation: mean,
+        refused: 1,
+        curve,
+      },
+      refusedBy: { unseen: 1, memory: 1, cpu: 1, split: 1, full: 1, never: 1 },
+    }));
+    const results = folder.file('long.json', JSON.stringify({ driver: { kind: 'scheduler' }, comparisons }));
+    const long = folder.free('long.html');
+    await promisify(execFile)(process.execPath, [MAIN, 'report', '--out', long, results]);
+    const page = await browser.open(long, { width: 390, scheme: 'light' }, []);
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(390);
+    expect(await ofAll(page, 'svg text', OUTSIDE)).toEqual([]);
+    expect(await texts(page, '#t0-unallocated .row text:first-child')).toContain('fragmentation (scheduler)');
     await page.close();
   });
 

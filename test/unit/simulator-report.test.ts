@@ -123,6 +123,16 @@ describe('a drawing', () => {
     ]);
   });
 
+  it('of more nodes than fit beside each other goes on below, and loses none', () => {
+    const nodes = Array.from({ length: 300 }, (_, at) => ({ name: `n${at}`, model: 'G2', allocatedMilli: [1000, at] }));
+    const html = heatMap({ ...TEXT, nodes }).html;
+    const squares = [...html.matchAll(/d="([^"]+)" class="cell l\d"/g)].flatMap(([, d = '']) => d.split(/(?=M)/));
+    expect(squares).toHaveLength(600);
+    expect(new Set(squares).size).toBe(600);
+    const rights = squares.map((square) => Number(/^M([\d.]+)/.exec(square)?.[1]));
+    expect(Math.max(...rights)).toBeLessThan(480);
+  });
+
   it.each([
     [0, 0],
     [1, 1],
