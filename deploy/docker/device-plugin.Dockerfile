@@ -22,6 +22,8 @@ ENV NODE_ENV=production
 # GPU whose driver hangs; with the usual four, three such GPUs would keep the files of new containers from being written. Read
 # once, before the first use, so it cannot be set later.
 ENV UV_THREADPOOL_SIZE=8
+# Without it the C library keeps a heap of its own for most of these threads.
+ENV MALLOC_ARENA_MAX=2
 WORKDIR /app
 # The version comes from package.json.
 COPY --from=build /app/package.json ./
