@@ -64,6 +64,9 @@ export function createGuardedVerbs(verbs: VerbSurface, observer: VerbObserver, l
     },
     send: (reply, { verb, startedMillis, status, failed, body }) => {
       const encoded = encode(body, verb, log);
+      // Who is told nothing but errors connects anew, and a Service may then lead to the replica that can answer. An open
+      // connection stays with this one, and kube-scheduler keeps connections for as long as it uses them.
+      if (failed || encoded === undefined) void reply.header('connection', 'close');
       sendJson(reply, status, encoded ?? '{"Error":"internal error: the answer could not be encoded"}');
       observer.verbAnswered(verb, (performance.now() - startedMillis) / 1000, failed || encoded === undefined);
     },

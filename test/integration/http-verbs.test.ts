@@ -61,6 +61,28 @@ describe('our own routes', () => {
     expect(server.verbs).toEqual(['filter', 'prioritize', 'bind']);
   });
 
+  it('end the connection with an error and keep it with a decision, so that callers find the replica that leads', async () => {
+    const error = 'gpuloom is standby: another replica holds the lease';
+    const standby = start({
+      verbs: {
+        filter: () => ({ Nodes: null, NodeNames: null, FailedNodes: {}, FailedAndUnresolvableNodes: {}, Error: error }),
+        prioritize: notReady,
+        bind: () => Promise.resolve({ Error: error }),
+      },
+    });
+    for (const [server, connection] of [
+      [standby, 'close'],
+      [start(), 'keep-alive'],
+    ] as const) {
+      for (const route of ['/v1/filter', '/v1/prioritize', '/v1/bind', '/gpushare-scheduler/filter']) {
+        const payload = JSON.stringify(route.endsWith('bind') ? binding : names);
+        const headers = { 'content-type': 'application/json' };
+        const answer = await server.listener.app.inject({ method: 'POST', url: route, payload, headers });
+        expect([route, answer.headers.connection]).toEqual([route, connection]);
+      }
+    }
+  });
+
   it('carry a refusal of bind in Error with status 200, so that kube-scheduler shows it', async () => {
     const server = start({ verbs: { bind: () => Promise.resolve({ Error: 'GPU 0 is full' }) } });
     const answer = await post(server, '/v1/bind', binding);
