@@ -57,10 +57,7 @@ export class ListReader {
     for (let at = from; at < chunk.length; at++) {
       const byte = chunk[at] ?? 0;
       if (this.#isInString) {
-        if (this.#isEscaped) this.#isEscaped = false;
-        else if (byte === BACKSLASH) this.#isEscaped = true;
-        else if (byte === QUOTE) this.#isInString = false;
-        if (this.#depth === 1 && this.#isInString) this.#word += String.fromCharCode(byte);
+        at = this.#skipString(chunk, at);
         continue;
       }
       if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) continue;
@@ -82,6 +79,22 @@ export class ListReader {
     const value = this.#parse(this.#decode(Buffer.concat(this.#head), ''), '');
     if (this.#phase !== 'after') throw this.#noList(value);
     return value;
+  }
+
+  /** From a byte inside a string; returns where its closing quote is, or the end of the chunk. Most bytes come here. */
+  #skipString(chunk: Buffer, from: number): number {
+    let isEscaped = this.#isEscaped;
+    let at = from;
+    for (; at < chunk.length; at++) {
+      const byte = chunk[at];
+      if (isEscaped) isEscaped = false;
+      else if (byte === BACKSLASH) isEscaped = true;
+      else if (byte === QUOTE) break;
+    }
+    this.#isEscaped = isEscaped;
+    this.#isInString = at === chunk.length;
+    if (this.#depth === 1) this.#word += chunk.toString('latin1', from, at);
+    return at;
   }
 
   /** A byte between two items; returns where the bytes to keep begin. */
