@@ -1,5 +1,7 @@
 // What `simulator replay` reads: lists of any form kubectl writes, and every document that it must refuse.
 
+import { readFileSync } from 'node:fs';
+import { resolve } from 'node:path';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Engine } from '../../extender/core/engine.ts';
@@ -168,6 +170,21 @@ describe('a kubectl list', () => {
     const { today, findings } = await replayed('kubectl', kubectlText([node, ...pods]), '--profile', 'gpushare');
     expect(today.occupancy).toMatchObject({ slices: 2147483647, allocatedSlices: 4 * 2147483647, freeSlices: 0 });
     expect(findings.map(({ kind }) => kind)).toContain('over-commit');
+  });
+
+  it('reads Pods and Nodes as a real API server wrote them', async () => {
+    const recorded = resolve(import.meta.dirname, '../fixtures/extender-requests/filter-nodes.json');
+    const { body } = JSON.parse(readFileSync(recorded, 'utf8')) as {
+      readonly body: { readonly Pod: object; readonly Nodes: { readonly items: readonly object[] } };
+    };
+    const nodes = body.Nodes.items.map((item) => ({ apiVersion: 'v1', ...item, kind: 'Node' }));
+    const text = kubectlText([...nodes, { apiVersion: 'v1', ...body.Pod, kind: 'Pod' }]);
+    const { document, today, findings } = await replayed('kubectl', text);
+    expect(document).toMatchObject({ nodes: 3, gpuPods: 0, waitingPods: 1 });
+    // 2 GPUs of 80 slices, one of 24 and one of 40, and one of 16.
+    expect(today.occupancy).toMatchObject({ gpus: 5, slices: 240, allocatedSlices: 0, idleGpus: 5, freeSlices: 240 });
+    expect(today.waiting).toMatchObject({ pods: 1, fit: 1 });
+    expect(findings).toEqual([]);
   });
 
   it('ignores other kinds, and reads the unhealthy lists of gpushare', async () => {
