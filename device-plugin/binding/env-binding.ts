@@ -18,6 +18,7 @@ import {
 import { containerEnvironment, contradiction, type Environment, type EnvSettings } from './container-env.ts';
 import { holderOf, podOf } from './holder.ts';
 import type { NodeJudge } from './judge.ts';
+import type { CheckpointHolding } from './owner.ts';
 import { BindingRefused } from './refused.ts';
 import { Turns } from './turns.ts';
 
@@ -101,8 +102,8 @@ export class EnvBinding {
       const reading = startingClaim(pod, owner.container, this.#deps.inventory());
       if (reading.kind === 'refused') throw new BindingRefused(reading.why);
       const { claim } = reading;
-      const given = recorded?.allocation && this.#deps.environmentIn(recorded.allocation);
-      this.#verify(ids, claim, given);
+      // Which of several containers with these ids is about to start is not said, so all of them must be right.
+      for (const given of this.#givenIn(recorded)) this.#verify(ids, claim, given);
       const ill = this.#deps.judge.isGranted(pod.uid) ? undefined : unhealthyGpu(claim);
       if (ill !== undefined) throw new BindingRefused(ill);
       const ruling = this.#deps.judge.grant(claim);
@@ -140,6 +141,12 @@ export class EnvBinding {
     const whose =
       answer === undefined ? `an environment in which ${what}` : `what was meant for ${describeClaim(answer.claim)}`;
     throw new BindingRefused(`the kubelet admitted ${describeClaim(claim)} with ${whose}; delete the pod to try again`);
+  }
+
+  /** What the kubelet has recorded as answers; one unknown where it has recorded none. */
+  #givenIn(recorded: readonly CheckpointHolding[]): readonly (Environment | undefined)[] {
+    const given = recorded.map(({ allocation }) => allocation && this.#deps.environmentIn(allocation));
+    return given.length === 0 ? [undefined] : given;
   }
 
   async #whyNobody(ids: readonly string[], waiting: readonly ContainerClaim[]): Promise<string> {

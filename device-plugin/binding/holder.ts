@@ -10,8 +10,8 @@ export type KnownOwner = Extract<Owner, { container: string }>;
 
 export interface Holder {
   readonly owner: KnownOwner;
-  /** The checkpoint's entry for exactly these ids, where it has one. */
-  readonly recorded: CheckpointHolding | undefined;
+  /** The checkpoint's entries for exactly these ids: an app container may hold those of an init container. */
+  readonly recorded: readonly CheckpointHolding[];
 }
 
 /** Who holds exactly these ids, or throws `BindingRefused`. */
@@ -23,7 +23,7 @@ export async function holderOf(ids: readonly string[], witness: KubeletWitness):
   if (owner.kind === 'nobody')
     throw new BindingRefused(`the kubelet names no holder of these ${ids.length} slices yet; it will ask again`);
   const wanted = keyOf(ids);
-  return { owner, recorded: checkpoint.find((holding) => keyOf(holding.ids) === wanted) };
+  return { owner, recorded: checkpoint.filter((holding) => keyOf(holding.ids) === wanted) };
 }
 
 /** The pod by the watch, or by one live read where the watch lags or still shows it without its allocation. */

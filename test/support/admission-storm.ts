@@ -157,6 +157,7 @@ class Storm {
     for (const container of containers) if (!(await this.#start(life, container))) return;
     while (pod.random() < 0.15 && !life.isGone) {
       this.result.restarts++;
+      if (pod.mischief === 'tampered') this.#stand.forge(bound, this.#stand.allocation(this.#bound.fullest(pod.count)));
       await this.#start(life, containers.at(-1) ?? '');
     }
     await turns(pod.random() * 60);

@@ -183,6 +183,31 @@ describe('binding by environment', () => {
     else await expect(started).rejects.toThrow(refusal);
   });
 
+  it('starts neither of two containers with the same ids when one of them was admitted with a wrong answer', async () => {
+    const stand = new NodeStand(gpusOf(1, 16));
+    const record = allocatedPod({ name: 'p', slices: 4, core: 20 }, [0]);
+    stand.show(record);
+    const right = { NVIDIA_VISIBLE_DEVICES: 'GPU-this-0', GPULOOM_GPU_MEM_SLICES: '4', GPULOOM_GPU_CORE_PERCENT: '20' };
+    stand.admit(record, 'main', ids(0, 4), right);
+    const wrong = Buffer.from(JSON.stringify({ ...right, GPULOOM_GPU_CORE_PERCENT: '90' }));
+    stand.recorded.push({ podUid: record.uid, container: 'app', ids: ids(0, 4), allocation: wrong });
+    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/GPULOOM_GPU_CORE_PERCENT is 90/);
+  });
+
+  it('goes by the ids where neither the kubelet nor the agent remembers an answer', async () => {
+    const stand = new NodeStand(gpusOf(2, 16));
+    const [a, b] = [allocatedPod({ name: 'a', slices: 4 }, [1]), allocatedPod({ name: 'b', slices: 4 }, [1])];
+    for (const [record, chosen] of [
+      [a, ids(1, 4)],
+      [b, ids(0, 4)],
+    ] as const) {
+      stand.show(record);
+      stand.admit(record, 'main', chosen);
+    }
+    await stand.env.preStart(ids(1, 4));
+    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/default\/b .* with slices of other GPUs/);
+  });
+
   it('does not start a pod with the answer to another because a gone pod of its name had that GPU', async () => {
     const stand = new NodeStand(gpusOf(2, 16));
     stand.show(allocatedPod({ name: 'other', slices: 4 }, [0]));
