@@ -40,7 +40,7 @@ export function addDriverOptions(command: Command): Command {
     .addOption(
       new Option(
         '--cpu-pods <who>',
-        `${SCHEDULER_ONLY} pods without GPUs go by in-tree scores alone, since kube-scheduler does not ask the extender about them (default), or by the policy`,
+        `${SCHEDULER_ONLY} pods without GPUs go by the policy (default), or by in-tree scores alone, as where they share GPU nodes and kube-scheduler asks the extender about GPU pods only`,
       ).choices(['in-tree', 'policy']),
     );
 }

@@ -47,7 +47,10 @@ export type DriverSettings = { readonly kind: 'direct' } | SchedulerSettings;
 
 export const DIRECT: DriverSettings = { kind: 'direct' };
 
-/** The configuration that is shipped in deploy/scheduler, with the extender's defaults. */
+/**
+ * The configuration that is shipped in deploy/scheduler, with the extender's defaults; but every pod is the policy's, as
+ * in the published experiments. docs/decisions/0016 tells what becomes of pods without GPUs in a real cluster.
+ */
 export const SHIPPED_SCHEDULER: SchedulerSettings = {
   kind: 'scheduler',
   ranking: 'decisive',
@@ -55,5 +58,5 @@ export const SHIPPED_SCHEDULER: SchedulerSettings = {
   weight: 200,
   percentageOfNodesToScore: 100,
   inTreeScores: 'stock',
-  cpuPods: 'in-tree',
+  cpuPods: 'policy',
 };
