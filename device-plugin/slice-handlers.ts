@@ -76,7 +76,8 @@ async function untilAwaited(
   call: CallContext,
 ): Promise<void> {
   call.waitingFor('the pod to be seen on this node');
-  for (let polls = 0; polls * SEEN_POLL_MILLIS < withinMillis && !call.signal.aborted; polls++) {
+  // Nobody waits for none.
+  for (let polls = 0; size > 0 && polls * SEEN_POLL_MILLIS < withinMillis && !call.signal.aborted; polls++) {
     if (await binding.isAwaited(size)) return;
     if (polls === LOOK_AFTER_POLLS && !(await binding.lookAhead(size))) return;
     await wait(SEEN_POLL_MILLIS, call.signal);
