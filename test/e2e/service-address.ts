@@ -1,30 +1,41 @@
-// One address before several replicas, as a Service is: new connections go to a replica whose readiness probe succeeds,
-// open ones stay where they are until they end. Without a ready replica a connection is refused.
+// One address before several replicas, as the shipped Service is: new connections go to the address in its Endpoints, which
+// the leader writes; open ones stay where they are until they end. Without an address a connection is refused.
 
 import { createServer, connect } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 
+import { ApiError, type ApiClient } from './api.ts';
 import type { ExtenderProcess } from './extender-process.ts';
 
-const PROBE_EVERY_MILLIS = 200;
+const ENDPOINTS = '/api/v1/namespaces/gpuloom-system/endpoints/gpuloom-extender';
+/** As fast as kube-proxy may hear of a change. */
+const LOOK_EVERY_MILLIS = 200;
+
+/** What the API server keeps of an Endpoints object, as far as a proxy reads it. */
+interface Endpoints {
+  readonly subsets?: readonly { readonly addresses?: readonly { readonly ip: string }[] }[];
+}
 
 export class ServiceAddress {
   readonly origin: string;
-  readonly #replicas: readonly ExtenderProcess[];
+  readonly #api: ApiClient;
+  readonly #replicas: ReadonlyMap<string, ExtenderProcess>;
   readonly #server: Server;
   readonly #ending = new AbortController();
-  #ready: ExtenderProcess | undefined;
-  #probing: Promise<void> = Promise.resolve();
+  #target: ExtenderProcess | undefined;
+  #looking: Promise<void> = Promise.resolve();
 
-  private constructor(replicas: readonly ExtenderProcess[], server: Server, port: number) {
+  private constructor(api: ApiClient, replicas: ReadonlyMap<string, ExtenderProcess>, server: Server, port: number) {
+    this.#api = api;
     this.#replicas = replicas;
     this.#server = server;
     this.origin = `http://127.0.0.1:${port}`;
     server.on('connection', (socket) => this.#forward(socket));
   }
 
-  static async start(replicas: readonly ExtenderProcess[]): Promise<ServiceAddress> {
+  /** Replicas by the pod address that each of them publishes. */
+  static async start(api: ApiClient, replicas: ReadonlyMap<string, ExtenderProcess>): Promise<ServiceAddress> {
     const server = createServer();
     const port = await new Promise<number>((resolve, reject) => {
       server.once('error', reject);
@@ -34,34 +45,43 @@ export class ServiceAddress {
         else resolve(address.port);
       });
     });
-    const service = new ServiceAddress(replicas, server, port);
-    service.#probing = service.#probe();
+    const service = new ServiceAddress(api, replicas, server, port);
+    service.#looking = service.#look();
     return service;
   }
 
   /** The replica that new connections go to. */
-  get ready(): ExtenderProcess | undefined {
-    return this.#ready;
+  get target(): ExtenderProcess | undefined {
+    return this.#target;
   }
 
   async stop(): Promise<void> {
     this.#ending.abort();
     this.#server.close();
-    await this.#probing;
+    await this.#looking;
   }
 
-  async #probe(): Promise<void> {
+  async #look(): Promise<void> {
     while (!this.#ending.signal.aborted) {
-      const probes = await Promise.all(
-        this.#replicas.map(async (replica) => ((await replica.isReady()) ? [replica] : [])),
-      );
-      [this.#ready] = probes.flat();
-      await delay(PROBE_EVERY_MILLIS);
+      const [ip = ''] = await this.#addresses();
+      this.#target = this.#replicas.get(ip);
+      await delay(LOOK_EVERY_MILLIS);
+    }
+  }
+
+  async #addresses(): Promise<readonly string[]> {
+    try {
+      const { subsets = [] } = (await this.#api.get(ENDPOINTS)) as Endpoints;
+      return subsets.flatMap(({ addresses = [] }) => addresses.map(({ ip }) => ip));
+    } catch (cause) {
+      // Nobody has led yet.
+      if (cause instanceof ApiError && cause.status === 404) return [];
+      throw cause;
     }
   }
 
   #forward(from: Socket): void {
-    const target = this.#ready;
+    const target = this.#target;
     if (target === undefined) {
       from.destroy();
       return;
