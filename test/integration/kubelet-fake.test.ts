@@ -102,6 +102,57 @@ describe('the fake kubelet', () => {
     expect(await reasonOf(kubelet.admit(pod('late', { main: 1 })))).toMatch(/no healthy devices present/);
   });
 
+  it('lists a pod from before its admission, also once it is rejected, until it is removed', async () => {
+    const listed: string[][] = [];
+    const kubelet = await kubeletWith(4, {
+      handlers: {
+        allocate: () => {
+          listed.push(kubelet.podResources().map(({ name }) => name));
+          return Promise.reject(new Error('no'));
+        },
+      },
+    });
+    await kubelet.admit(pod('p', { main: 2 }));
+    expect([listed, kubelet.podResources().map(({ name }) => name)]).toEqual([[['p']], ['p']]);
+    kubelet.remove('p');
+    expect(kubelet.podResources()).toEqual([]);
+  });
+
+  it('may give ids twice when a pod goes and the books are listed during an Allocate, as kubelets do', async () => {
+    let during = (): void => undefined;
+    const kubelet = await kubeletWith(4, {
+      handlers: {
+        allocate: () => {
+          during();
+          return Promise.resolve({});
+        },
+      },
+    });
+    await kubelet.admit(pod('gone', { main: 2 }));
+    during = () => {
+      kubelet.remove('gone');
+      kubelet.podResources();
+    };
+    await kubelet.admit(pod('first', { main: 2 }));
+    await kubelet.admit(pod('second', { main: 4 }));
+    const of = (uid: string): readonly string[] => kubelet.idsOf(uid, 'main', MEMORY);
+    expect(of('first').every((id) => of('second').includes(id))).toBe(true);
+  });
+
+  it.each([
+    ['old', false],
+    ['new', true],
+  ] as const)(
+    'of the %s generation, restarted without a plugin, rejects pods that never ran: %s',
+    async (generation, isRejected) => {
+      const kubelet = await kubeletWith(8, {}, { generation });
+      await kubelet.run(pod('running', { main: 2 }));
+      await kubelet.admit(pod('admitted', { main: 2 }));
+      await kubelet.restart();
+      expect(['running', 'admitted'].map((uid) => kubelet.isRejected(uid))).toEqual([false, isRejected]);
+    },
+  );
+
   it.each([
     ['numa-map', '"DeviceIDs":{"-1":["GPU-0::'],
     ['list', '"DeviceIDs":["GPU-0::'],

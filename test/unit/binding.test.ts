@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { findOwner } from '../../device-plugin/binding/owner.ts';
+import { recoverGrants } from '../../device-plugin/recovery.ts';
 import { gpusOf, pod } from '../support/builders.ts';
 import { allocatedPod, ids, NodeStand } from '../support/node-stand.ts';
 
@@ -226,6 +227,19 @@ describe('late binding', () => {
       ),
       { numRuns: 100, seed: 7 },
     );
+  });
+});
+
+describe('recovery', () => {
+  it('finds a pod of which only the checkpoint knows, as of an init container whose spec is lost', async () => {
+    const stand = new NodeStand(gpusOf(1, 16));
+    const record = allocatedPod({ name: 'p', slices: 4 }, [0]);
+    stand.show(record);
+    stand.recorded.push({ podUid: record.uid, container: 'main', ids: ids(0, 4) });
+    const { judge, inventory } = stand;
+    const deps = { witness: stand, pods: stand, specs: stand, judge, inventory: () => inventory };
+    expect(await recoverGrants({ ...deps, report: () => undefined })).toBe(1);
+    expect(judge.isGranted(record.uid)).toBe(true);
   });
 });
 
