@@ -30,7 +30,9 @@ class Demand {
   /** First row of each group, and the end of the last one. Rows of a group are in order of CPU. */
   readonly firstRow: Int32Array;
   readonly cpuMilli: Float64Array;
-  readonly weight: Float64Array;
+  /** Sums over all rows before each one, and over all: of weights, and of weights by CPU milli. */
+  readonly weightBefore: Float64Array;
+  readonly weightPerCpuBefore: Float64Array;
 
   constructor(mix: Mix) {
     const rows = Array.from({ length: mix.length }, (_, at) => ({ ...mix.row(at), share: mix.share[at] ?? 0 }))
@@ -62,7 +64,13 @@ class Demand {
     this.firstRow = Int32Array.from([...heads.map((head) => rows.indexOf(head)), rows.length]);
     this.cpuMilli = Float64Array.from(rows, ({ cpuMilli }) => cpuMilli);
     const total = rows.reduce((sum, { share }) => sum + share, 0);
-    this.weight = Float64Array.from(rows, ({ share, gpuCount }) => (share / total) * gpuCount ** GPU_COUNT_EXPONENT);
+    this.weightBefore = new Float64Array(rows.length + 1);
+    this.weightPerCpuBefore = new Float64Array(rows.length + 1);
+    rows.forEach(({ share, gpuCount, cpuMilli }, at) => {
+      const weight = (share / total) * gpuCount ** GPU_COUNT_EXPONENT;
+      this.weightBefore[at + 1] = (this.weightBefore[at] ?? 0) + weight;
+      this.weightPerCpuBefore[at + 1] = (this.weightPerCpuBefore[at] ?? 0) + (cpuMilli > 0 ? weight / cpuMilli : 0);
+    });
   }
 }
 
@@ -168,19 +176,23 @@ export class RoomMeter {
     return room;
   }
 
-  /** Weighted pods of the group that CPU and GPUs have room for. */
+  /** Weighted pods of the group, where GPUs have room for `pods` of each of its classes. */
   #weigh(group: number, pods: number, cpuFreeMilli: number): number {
     if (pods === 0) return 0;
-    const { firstRow, cpuMilli, weight } = this.#demand;
+    const { firstRow, cpuMilli, weightBefore, weightPerCpuBefore } = this.#demand;
+    const first = firstRow[group] ?? 0;
     const end = firstRow[group + 1] ?? 0;
-    let room = 0;
-    for (let row = firstRow[group] ?? 0; row < end; row++) {
-      const cpu = cpuMilli[row] ?? 0;
-      if (cpu > cpuFreeMilli) break;
-      const byCpu = cpuFreeMilli / cpu;
-      room += (weight[row] ?? 0) * (byCpu < pods ? pods - CPU_WEIGHT * (pods - byCpu) : pods);
-    }
-    return room;
+    // In order of CPU: classes with CPU for all these pods, then those with CPU for some, then for none.
+    const forAll = cpuFreeMilli / pods;
+    let some = first;
+    while (some < end && (cpuMilli[some] ?? 0) <= forAll) some++;
+    let none = some;
+    while (none < end && (cpuMilli[none] ?? 0) <= cpuFreeMilli) none++;
+    const weight = (weightBefore[none] ?? 0) - (weightBefore[first] ?? 0);
+    if (none === some) return weight * pods;
+    const short = (weightBefore[none] ?? 0) - (weightBefore[some] ?? 0);
+    const perCpu = (weightPerCpuBefore[none] ?? 0) - (weightPerCpuBefore[some] ?? 0);
+    return weight * pods - CPU_WEIGHT * (short * pods - perCpu * cpuFreeMilli);
   }
 
   /** Pods of a group that the GPUs have room for, with slices and percent taken from GPU `changed`, if any. */

@@ -149,6 +149,9 @@ describe('room, on any node and mix', () => {
         (gpus, rows, taken, at) => {
           const state = stateOf({ name: 'n', gpus, cpu: '7' });
           take(state, taken.slice(0, gpus.length));
+          taken
+            .slice(0, gpus.length)
+            .forEach((each, gpu) => (state.gpuFreeCore[gpu] = [100, 100, 60, 0][each % 4] ?? 0));
           const mix = mixOf(state, rows);
           const read = gpus.map((_, gpu) => ({ free: state.gpuFree[gpu] ?? 0, core: state.gpuFreeCore[gpu] ?? 0 }));
           const gpu = at % gpus.length;
@@ -221,13 +224,13 @@ describe('the default policy', () => {
     expect(bench.place({ name: 'small', slices: 6 }, 'n')).toEqual([0]);
   });
 
-  it('does as well as it can before anything is learned, and where only pods without GPUs are known', () => {
+  it('counts pods like the one that comes while no likely pod is known to ask for GPUs', () => {
     for (const mix of [new Mix(0, [], []), evenMix([classOf(0, 0)])]) {
-      const bench = new Bench([{ name: 'n', gpus: gpusOf(2, 16) }], { mix });
-      bench.place({ name: 'first', slices: 6 }, 'n');
-      // Three pods of 5 slices fit on the empty GPU and two on the other, which loses none of them.
-      expect(bench.place({ name: 'p', slices: 10 }, 'n')).toEqual([0]);
-      expect(bench.bestNode({ name: 'pair', slices: 2, count: 2 })).toBeUndefined();
+      const bench = new Bench([{ name: 'n', gpus: gpusOf(3, 16) }], { mix });
+      bench.engine.place(bench.shape(pod({ name: 'p', slices: 6 })), 0);
+      expect(bench.engine.lastTerms('fragmentation')).toEqual({ roomBeforePods: 6, roomAfterPods: 5 });
+      bench.engine.place(bench.shape(pod({ name: 'pair', slices: 16, count: 2 })), 0);
+      expect(bench.engine.lastTerms('fragmentation')['roomBeforePods']).toBeCloseTo(3 * 2 ** 0.8, 9);
     }
   });
 
