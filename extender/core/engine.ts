@@ -17,6 +17,7 @@ import type { PlacementPolicy } from './policy/policy.ts';
 import { spread } from './policy/spread.ts';
 import { topology } from './policy/topology.ts';
 import { FITS } from './reasons.ts';
+import type { RoomWeights } from './room-weights.ts';
 import { hasAffinity, shapeOf, type Shape } from './shape.ts';
 import { evaluate, ShapeVerdicts, Workbench, type Evaluation, type Verdict } from './verdicts.ts';
 
@@ -39,6 +40,8 @@ export interface EngineOptions {
   readonly mixWindow?: number;
   /** A fixed mix in place of the learned one. */
   readonly mix?: Mix;
+  /** Of the policy `fragmentation`; a RangeError where one is out of its range. */
+  readonly weights?: RoomWeights;
 }
 
 export type Placing =
@@ -75,7 +78,7 @@ export class Engine {
     const learner = new MixLearner(ledger.state.models, options.mixWindow ?? DEFAULT_MIX_WINDOW);
     this.learner = learner;
     this.#currentMix = mix === undefined ? () => learner.mix : () => mix;
-    const byMix = [fragmentation(this.#currentMix), fgd(this.#currentMix, this.#meter)];
+    const byMix = [fragmentation(this.#currentMix, options.weights), fgd(this.#currentMix, this.#meter)];
     const standard = [...byMix, binpack(), spread(), topology()];
     this.#policies = new Map([...standard, ...(options.policies ?? [])].map((policy) => [policy.name, policy]));
     this.policy(this.defaultPolicy);

@@ -2,21 +2,19 @@
 // its GPUs and its CPU have room for, weighted by how common the class is. Placing well is losing little of it.
 //
 // room(n) = Σ w(a) · pods(a, n) over the classes a that ask for GPUs
-// w(a)    = share of a among them · gpuCount ^ 0.8
-// pods    = 0 without the CPU of one pod, else g − 0.1 · (g − min(g, free CPU / CPU of a)),
+// w(a)    = share of a among them · gpuCount ^ gpuCountExponent
+// pods    = 0 without the CPU of one pod, else g − cpuWeight · (g − min(g, free CPU / CPU of a)),
 //           where g is how many pods of a the node's GPUs can take.
 //
-// So CPU that will be short counts a little long before it is, and a class loses room in whole pods. The exponent is
-// between counting pods (1 pod = 1) and counting GPUs: with the former, room for large pods is given up too early.
+// So CPU that will be short counts a little long before it is, and a class loses room in whole pods. The default exponent
+// is between counting pods (1 pod = 1) and counting GPUs: with the former, room for large pods is given up too early.
+// The weights are in `room-weights.ts`.
 
 import { MAX_GPUS_PER_NODE } from './inventory-codec.ts';
 import { Mix } from './mix.ts';
+import { checkedRoomWeights, DEFAULT_ROOM_WEIGHTS, type RoomWeights } from './room-weights.ts';
 import type { ClusterState } from './state.ts';
 
-/** How much the number of GPUs that a class asks for counts. */
-const GPU_COUNT_EXPONENT = 0.8;
-/** How much of the pods that GPUs have room for, and CPU has not, is lost already. */
-const CPU_WEIGHT = 0.1;
 /** Stands for the GPU where none is changed. */
 const NO_GPU = -1;
 
@@ -34,7 +32,7 @@ class Demand {
   readonly weightBefore: Float64Array;
   readonly weightPerCpuBefore: Float64Array;
 
-  constructor(mix: Mix) {
+  constructor(mix: Mix, gpuCountExponent: number) {
     const rows = Array.from({ length: mix.length }, (_, at) => ({ ...mix.row(at), share: mix.share[at] ?? 0 }))
       .filter(({ gpuCount, slicesPerGpu }) => gpuCount > 0 && slicesPerGpu > 0)
       .sort(
@@ -67,7 +65,7 @@ class Demand {
     this.weightBefore = new Float64Array(rows.length + 1);
     this.weightPerCpuBefore = new Float64Array(rows.length + 1);
     rows.forEach(({ share, gpuCount, cpuMilli }, at) => {
-      const weight = (share / total) * gpuCount ** GPU_COUNT_EXPONENT;
+      const weight = (share / total) * gpuCount ** gpuCountExponent;
       this.weightBefore[at + 1] = (this.weightBefore[at] ?? 0) + weight;
       this.weightPerCpuBefore[at + 1] = (this.weightPerCpuBefore[at] ?? 0) + (cpuMilli > 0 ? weight / cpuMilli : 0);
     });
@@ -91,7 +89,8 @@ export class RoomMeter {
   #cpuFreeMilli = 0;
   #state: ClusterState | undefined;
   #mix: Mix | undefined;
-  #demand = new Demand(new Mix(0, [], []));
+  #demand: Demand;
+  readonly #weights: RoomWeights;
   /** Pods on each GPU, while pods of several are counted. */
   readonly #each = new Float64Array(MAX_GPUS_PER_NODE);
   /** By node and group: pods that the GPUs have room for; by node: the room, and the change and mix it holds for. */
@@ -102,6 +101,11 @@ export class RoomMeter {
   #mixNumber = 0;
   /** First group of the node that was read. */
   #first = 0;
+
+  constructor(weights: RoomWeights = DEFAULT_ROOM_WEIGHTS) {
+    this.#weights = checkedRoomWeights(weights);
+    this.#demand = new Demand(new Mix(0, [], []), weights.gpuCountExponent);
+  }
 
   read(state: ClusterState, node: number, mix: Mix): void {
     this.#use(state, mix);
@@ -147,7 +151,7 @@ export class RoomMeter {
   }
 
   #use(state: ClusterState, mix: Mix): void {
-    if (mix !== this.#mix) this.#demand = new Demand(mix);
+    if (mix !== this.#mix) this.#demand = new Demand(mix, this.#weights.gpuCountExponent);
     if (mix !== this.#mix || state !== this.#state) this.#mixNumber++;
     this.#state = state;
     this.#mix = mix;
@@ -192,7 +196,7 @@ export class RoomMeter {
     if (none === some) return weight * pods;
     const short = (weightBefore[none] ?? 0) - (weightBefore[some] ?? 0);
     const perCpu = (weightPerCpuBefore[none] ?? 0) - (weightPerCpuBefore[some] ?? 0);
-    return weight * pods - CPU_WEIGHT * (short * pods - perCpu * cpuFreeMilli);
+    return weight * pods - this.#weights.cpuWeight * (short * pods - perCpu * cpuFreeMilli);
   }
 
   /** Pods of a group that the GPUs have room for, with slices and percent taken from GPU `changed`, if any. */

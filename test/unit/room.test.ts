@@ -4,6 +4,7 @@ import { Ledger } from '../../extender/core/ledger.ts';
 import { Mix, type MixClass, MixLearner } from '../../extender/core/mix.ts';
 import type { PolicyName } from '../../extender/core/model.ts';
 import { FITS } from '../../extender/core/reasons.ts';
+import { DEFAULT_ROOM_WEIGHTS } from '../../extender/core/room-weights.ts';
 import { RoomMeter } from '../../extender/core/room.ts';
 import { ClusterState } from '../../extender/core/state.ts';
 import { selectPolicy } from '../../simulator/policy/selection.ts';
@@ -61,6 +62,14 @@ describe('the room of a node', () => {
     const meter = new RoomMeter();
     meter.read(state, 0, mix);
     expect(meter.before).toBeCloseTo(0.25 * 2 + 0.75 * 8, 9);
+  });
+
+  it('goes by the weights it is given', () => {
+    const state = stateOf({ name: 'n', gpus: two, cpu: '64' });
+    const meter = new RoomMeter({ ...DEFAULT_ROOM_WEIGHTS, gpuCountExponent: 2, cpuWeight: 0.5 });
+    meter.read(state, 0, evenMix([classOf(8, 2, 64_000)]));
+    // Two pods of two GPUs each by GPU and one by CPU: half of the difference is lost.
+    expect(meter.before).toBeCloseTo(4 * 1.5, 9);
   });
 
   it('leaves out GPUs of a model that a class does not admit', () => {
@@ -257,6 +266,24 @@ describe('the default policy', () => {
       ),
       { numRuns: 100, seed: 17 },
     );
+  });
+
+  it('takes losses less than a step apart as equal, by the steps it is given', () => {
+    const scores = [0.25, 1].map((stepPods) => {
+      const bench = new Bench([{ name: 'n', gpus: gpusOf(1, 16) }], { weights: { ...DEFAULT_ROOM_WEIGHTS, stepPods } });
+      learned(bench, { slices: 8 });
+      return bench.engine.place(bench.shape(pod({ name: 'p', slices: 8 })), 0);
+    });
+    expect(scores).toMatchObject([{ score: -4 }, { score: -1 }]);
+  });
+
+  it.each([
+    ['gpuCountExponent', -0.1],
+    ['cpuWeight', Number.NaN],
+    ['stepPods', 0],
+  ])('has no weight %s of %d', (name, value) => {
+    const weights = { ...DEFAULT_ROOM_WEIGHTS, [name]: value };
+    expect(() => new Bench([], { weights })).toThrow(new RegExp(`weight ${name} is ${value}; it must be from`, 'v'));
   });
 
   it('tells the room of the node before and after in pods', () => {
