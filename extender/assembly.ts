@@ -46,6 +46,7 @@ export function assemble({ config, api, clock, events, tls, readiness, log, ...p
       narrow: config.narrow,
       defaultPolicy: config.policy,
       limits: config.limits,
+      weights: config.weights,
       mixWindow: config.mixWindow,
       bindTimeoutMillis: config.bindTimeoutMillis,
       reservationHoldMillis: config.reservationHoldMillis,

@@ -9,6 +9,7 @@ import type { ConfigInputs, Loaded, Program } from './config/load.ts';
 import { extenderOptions } from './config/options.ts';
 import type { OptionValues } from './config/options.ts';
 import type { GpuLimits } from './core/limits.ts';
+import type { RoomWeights } from './core/room-weights.ts';
 import type { Setting } from './config/sources.ts';
 
 export type { Address } from './config/address.ts';
@@ -55,6 +56,8 @@ export interface ExtenderConfig extends Pick<
   /** `undefined`: the caller chooses a name unique to this process. */
   readonly identity?: string;
   readonly limits: GpuLimits;
+  /** Of the policy `fragmentation`. */
+  readonly weights: RoomWeights;
 }
 
 export type ConfigResult = Loaded<ExtenderConfig>;
@@ -76,6 +79,10 @@ Examples:
 
   # take over from gpushare without touching a pod
   gpuloom-extender --profile gpushare
+
+  # place by other weights of the policy fragmentation: weights: {gpuCountExponent, cpuWeight, stepPods} in the file,
+  # as "gpuloom-simulator tune" prints them
+  gpuloom-extender --config tuned.yaml
 `;
 
 const POD_NAMESPACE_FILE = '/var/run/secrets/kubernetes.io/serviceaccount/namespace';

@@ -3,7 +3,7 @@
 // is paid on every node. Pure.
 
 export interface Option<Value> {
-  readonly kind: 'text' | 'integer' | 'boolean' | 'list' | 'integers';
+  readonly kind: 'text' | 'integer' | 'decimal' | 'boolean' | 'list' | 'integers';
   /** commander notation, such as `--listen <host:port>`. */
   readonly flag: string | undefined;
   readonly description: string;
@@ -76,6 +76,13 @@ export function integer(
   const expects = `a whole number${unit === '' ? '' : ` of ${unit}`} from ${minimum} to ${maximum}`;
   const about = { description, expects, ...(flag === undefined ? {} : { flag }) };
   return withDefault(optional('integer', about, wholeNumber(minimum, maximum)), value);
+}
+
+/** A number that need not be whole. */
+export function decimal(minimum: number, maximum: number, value: number, description: string): DefaultedOption<number> {
+  const about = { description, expects: `a number from ${minimum} to ${maximum}` };
+  const isGood = (given: unknown): given is number => typeof given === 'number' && given >= minimum && given <= maximum;
+  return withDefault(optional('decimal', about, isGood), value);
 }
 
 /** A list of texts that are not empty; none by default. */

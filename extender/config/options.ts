@@ -2,8 +2,22 @@
 // Flags, environment variables, file keys, help and error texts are all derived from it; nothing else names an option.
 
 import { DEFAULT_LIMITS, type GpuLimits } from '../core/limits.ts';
+import { DEFAULT_ROOM_WEIGHTS, ROOM_WEIGHT_RANGES, type RoomWeights } from '../core/room-weights.ts';
 import type { LogLevel } from '../logging.ts';
-import { address, boolean, file, integer, list, LOG_LEVELS, MILLIS, oneOf, text, withDefault } from './option-kinds.ts';
+import {
+  address,
+  boolean,
+  decimal,
+  file,
+  integer,
+  list,
+  LOG_LEVELS,
+  MILLIS,
+  oneOf,
+  text,
+  withDefault,
+} from './option-kinds.ts';
+import type { DefaultedOption } from './option-kinds.ts';
 import { optionSet } from './option-set.ts';
 import type { OptionSchema, OptionSet } from './option-set.ts';
 
@@ -128,6 +142,11 @@ const SCHEMA: OptionSchema<OptionValues> = {
     batchPerGpu: integer(0, 256, DEFAULT_LIMITS.batchPerGpu, 'batch pods on one GPU', 'pods'),
     podsPerGpu: integer(1, 256, DEFAULT_LIMITS.podsPerGpu, 'pods on one GPU', 'pods'),
   },
+  weights: {
+    gpuCountExponent: weight('gpuCountExponent', 'a pod of n GPUs counts n to this power in the policy fragmentation'),
+    cpuWeight: weight('cpuWeight', 'share of pods with room on GPUs, but not in CPU, that counts as lost'),
+    stepPods: weight('stepPods', 'losses of room less than this apart are equal, in weighted pods'),
+  },
 };
 
 /** Values after defaults, before they are given their final form. The compiler checks that there is an option for each. */
@@ -158,6 +177,12 @@ export interface OptionValues {
   readonly bodyLimitMiB: number;
   readonly mixWindow: number;
   readonly limits: GpuLimits;
+  readonly weights: RoomWeights;
+}
+
+function weight(name: keyof RoomWeights, description: string): DefaultedOption<number> {
+  const { minimum, maximum } = ROOM_WEIGHT_RANGES[name];
+  return decimal(minimum, maximum, DEFAULT_ROOM_WEIGHTS[name], description);
 }
 
 export function extenderOptions(): OptionSet<OptionValues> {

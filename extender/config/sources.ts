@@ -145,6 +145,7 @@ function fromText(spec: OptionSpec, value: unknown): unknown {
   if (typeof value !== 'string') return value;
   const text = value.trim();
   if (spec.kind === 'integer' && WHOLE_NUMBER.test(text)) return Number(text);
+  if (spec.kind === 'decimal' && DECIMAL_NUMBER.test(text)) return Number(text);
   if (spec.kind === 'boolean' && (text === 'true' || text === 'false')) return text === 'true';
   if (spec.kind === 'list') return listItems(text);
   if (spec.kind === 'integers') return listItems(text).map((item) => (WHOLE_NUMBER.test(item) ? Number(item) : item));
@@ -152,6 +153,7 @@ function fromText(spec: OptionSpec, value: unknown): unknown {
 }
 
 const WHOLE_NUMBER = /^-?\d{1,15}$/;
+const DECIMAL_NUMBER = /^-?\d{1,15}(?:\.\d{1,15})?$/;
 
 function listItems(text: string): string[] {
   return text.split(',').map((item) => item.trim());

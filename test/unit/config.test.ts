@@ -60,6 +60,7 @@ describe('defaults', () => {
       bodyLimitMiB: 64,
       mixWindow: 4096,
       limits: { batchBesideOnline: 1, batchShareBesideOnlinePercent: 50, batchPerGpu: 4, podsPerGpu: 16 },
+      weights: { gpuCountExponent: 0.8, cpuWeight: 0.1, stepPods: 0.04 },
     });
     expect(warnings({})).toEqual([]);
   });
@@ -165,6 +166,17 @@ describe('precedence', () => {
     });
   });
 
+  it('reads weights that are no whole numbers, one by one', () => {
+    const files = { f: 'weights:\n  cpuWeight: 0.25\n  stepPods: 1\n' };
+    const env = { GPULOOM_CONFIG: 'f', GPULOOM_WEIGHTS_GPU_COUNT_EXPONENT: '1.05', GPULOOM_WEIGHTS_STEP_PODS: '0.5' };
+    const weights = { gpuCountExponent: 1.05, cpuWeight: 0.25, stepPods: 0.5 };
+    expect(config({ env, files }).weights).toEqual(weights);
+    const result = load({ env, files });
+    expect(result.kind === 'config' && result.effective).toContain(
+      'weights.gpuCountExponent: 1.05  # GPULOOM_WEIGHTS_GPU_COUNT_EXPONENT\nweights.cpuWeight: 0.25  # f:2',
+    );
+  });
+
   it('reads a list from the environment and from the file', () => {
     const tls = { GPULOOM_TLS_CERT: 'c', GPULOOM_TLS_KEY: 'k', GPULOOM_CLIENT_CA: 'ca' };
     expect(config({ env: { ...tls, GPULOOM_CLIENT_NAMES: 'a, b' } }).tls?.clientNames).toEqual(['a', 'b']);
@@ -254,6 +266,13 @@ describe('errors', () => {
       { argv: ['--config', 'f'], files: { f: 'kubeconfig: &a x\nclientCa: *a' } },
       'is not the path',
     ],
+    ['a weight out of range', { env: { GPULOOM_WEIGHTS_CPU_WEIGHT: '1.01' } }, '1.01 is not a number from 0 to 1'],
+    [
+      'a weight that is no number',
+      { argv: ['--config', 'f'], files: { f: 'weights: { cpuWeight: .nan }' } },
+      'weights.cpuWeight: null is not a number from 0 to 1',
+    ],
+    ['a weight of zero steps', { env: { GPULOOM_WEIGHTS_STEP_PODS: '0' } }, 'is not a number from 0.001 to 1'],
     ['a negative number', { argv: ['--narrow', '-1'] }, '--narrow: -1 is not a whole number'],
     ['a fraction', { argv: ['--narrow', '1.5'] }, '--narrow: "1.5" is not a whole number'],
   ])('name %s', (_what, given, advice) => {
