@@ -81,8 +81,7 @@ function targetOf(
 async function bindOnce(deps: BindDeps, target: Target): Promise<ExtenderBindingResult> {
   let pod: PodRecord | undefined;
   try {
-    const refusal = deps.refusal();
-    if (refusal !== undefined) throw new BindFailure('rejected', refusal);
+    checkMayBind(deps);
     pod = await findPod(deps, target);
     const end = await bindPod(deps, target, pod);
     const indices = deps.engine.ledger.resident(target.uid)?.gpus.map(({ index }) => index) ?? [];
@@ -93,6 +92,11 @@ async function bindOnce(deps: BindDeps, target: Target): Promise<ExtenderBinding
     deps.onEnd(error.end, pod, target.nodeName, error.message);
     return { Error: error.message };
   }
+}
+
+function checkMayBind({ refusal }: BindDeps): void {
+  const why = refusal();
+  if (why !== undefined) throw new BindFailure('rejected', why);
 }
 
 /** What one API call may take of what is left of the whole bind. */
@@ -125,6 +129,8 @@ async function bindPod(deps: BindDeps, target: Target, pod: PodRecord): Promise<
       throw new BindFailure('refused', 'the pod was bound to this node without an allocation');
     return 'repeated';
   }
+  // The reads before may have taken long enough for another replica to lead.
+  checkMayBind(deps);
   const reserved = reserve(deps, target, pod, held);
   return commit(deps, target, reserved);
 }

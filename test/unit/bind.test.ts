@@ -172,6 +172,16 @@ describe('bind', () => {
     expect(cluster.free('n')).toEqual([16, 16]);
   });
 
+  it('is refused where another replica came to lead while the pod was read', async () => {
+    const cluster = new TestCluster(oneNode);
+    cluster.create({ name: 'p', slices: 6 }, { seen: false });
+    const answer = cluster.bind('p', 'n');
+    cluster.refusal = 'gpuloom is standby: another replica holds the lease';
+    expect(await answer).toBe(cluster.refusal);
+    expect(cluster.api.calls).toBe(0);
+    expect(cluster.free('n')).toEqual([16, 16]);
+  });
+
   it('refuses while not answering, and says why', async () => {
     const cluster = new TestCluster(oneNode);
     cluster.create({ name: 'p' });
