@@ -175,9 +175,11 @@ describe('bind', () => {
   it('is refused where another replica came to lead while the pod was read', async () => {
     const cluster = new TestCluster(oneNode);
     cluster.create({ name: 'p', slices: 6 }, { seen: false });
-    const answer = cluster.bind('p', 'n');
-    cluster.refusal = 'gpuloom is standby: another replica holds the lease';
-    expect(await answer).toBe(cluster.refusal);
+    cluster.api.turn = (what) => {
+      cluster.refusal = `gpuloom is standby since the ${what}`;
+      return Promise.resolve();
+    };
+    expect(await cluster.bind('p', 'n')).toBe('gpuloom is standby since the read of p');
     expect(cluster.api.calls).toBe(0);
     expect(cluster.free('n')).toEqual([16, 16]);
   });
