@@ -1,17 +1,28 @@
 // One cell of a comparison, as it travels to a worker thread and back. Plain data.
 
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import type { CurvePoint } from '../run/curve.ts';
 import type { DriverSettings } from '../run/driver.ts';
 import type { RefusalCounts } from '../run/refusal.ts';
 
+export interface WorkloadFiles {
+  readonly nodes: string;
+  readonly pods: string;
+  readonly arrivals?: string;
+}
+
 export interface CompareTask {
-  /** Folder of the openb trace; undefined for a generated workload. */
+  /** Folder of the openb trace; undefined for a generated workload, or one from `files`. */
   readonly openb: string | undefined;
+  /** Lists of one's own, and the orders of arrival, which the seed makes where there are none. */
+  readonly files?: WorkloadFiles;
   readonly trace: string;
   readonly seed: number;
   readonly policy: SimulatedPolicyName;
   readonly driver: DriverSettings;
+  /** Of the default policy; its own where there are none. */
+  readonly weights?: RoomWeights;
   /** Of generated workloads. */
   readonly scale: number;
   readonly load: number;

@@ -7,7 +7,7 @@ import { runInOrder, type Outcome } from '../run/in-order.ts';
 import { readArrivals } from '../trace/arrivals.ts';
 import { TraceFault } from '../trace/fault.ts';
 import { readNodes, readPods } from '../trace/openb.ts';
-import { generatedWorkload } from '../commands/workload-source.ts';
+import { generatedWorkload, workloadOf as workloadOfFiles } from '../commands/workload-source.ts';
 import type { PodList, SimulatedNode, Workload } from '../workload.ts';
 import { openbFiles } from './openb-folder.ts';
 import type { CompareReply, CompareResult, CompareTask } from './task.ts';
@@ -21,7 +21,8 @@ interface Lists {
 function serve(port: NonNullable<typeof parentPort>): void {
   let kept: Lists | undefined;
   const workloadOf = async (task: CompareTask): Promise<Workload> => {
-    const { openb, trace, seed } = task;
+    const { openb, files: own, trace, seed } = task;
+    if (own !== undefined) return await workloadOfFiles({ ...own, seed, inflate: task.load, scale: task.scale });
     if (openb === undefined) return generatedWorkload(seed, task.scale, task.load);
     const files = openbFiles(openb, trace);
     if (kept?.trace !== trace) {
@@ -32,7 +33,7 @@ function serve(port: NonNullable<typeof parentPort>): void {
   };
   const answer = async (task: CompareTask): Promise<CompareReply> => {
     try {
-      const { outcome } = runInOrder(await workloadOf(task), task.policy, task.driver, () => {});
+      const { outcome } = runInOrder(await workloadOf(task), task.policy, task.driver, () => {}, task.weights);
       return { kind: 'result', result: resultOf(outcome, task) };
     } catch (error) {
       if (error instanceof TraceFault) return { kind: 'fault', message: error.message };

@@ -7,6 +7,7 @@ import { type Mix, type MixClass, mixClassOf, typicalMix } from '../../extender/
 import type { ModelCatalog } from '../../extender/core/model-catalog.ts';
 import type { NodeRecord, PodRequest } from '../../extender/core/model.ts';
 import type { GpuLimits } from '../../extender/core/limits.ts';
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import { ClusterState } from '../../extender/core/state.ts';
 import { selectPolicy, type SelectedPolicy, type SimulatedPolicyName } from '../policy/selection.ts';
 import { MILLI_PER_GPU, type PodList, type SimulatedNode, type Workload } from '../workload.ts';
@@ -24,11 +25,12 @@ export interface SimulatedCluster {
   readonly policy: SelectedPolicy;
 }
 
-/** `draw` gives the numbers in [0, 1) of the policy `random`. */
+/** `draw` gives the numbers in [0, 1) of the policy `random`; `weights` are those of the default policy. */
 export function buildCluster(
   workload: Workload,
   policyName: SimulatedPolicyName,
   draw: () => number,
+  weights?: RoomWeights,
 ): SimulatedCluster {
   const { nodes, list, order } = workload;
   const ledger = new Ledger(new ClusterState());
@@ -46,6 +48,7 @@ export function buildCluster(
     ...(policy.mix === 'listed' && { mix: mixOf(list, ledger.state.models) }),
     checksHost: true,
     limits: NO_LIMITS,
+    ...(weights !== undefined && { weights }),
     policies: policy.placements,
     defaultPolicy: policy.engineName,
   });

@@ -3,6 +3,7 @@
 
 import type { Engine } from '../../extender/core/engine.ts';
 import type { PodRequest } from '../../extender/core/model.ts';
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { capacityMilli, milliOf, type Workload } from '../workload.ts';
 import type { SimulatedCluster } from './cluster.ts';
@@ -51,13 +52,15 @@ export type Progress = (done: number, total: number) => void;
 
 const PROGRESS_EVERY = 1024;
 
+/** `weights` are those of the default policy. */
 export function runInOrder(
   workload: Workload,
   policy: SimulatedPolicyName,
   driver: DriverSettings,
   progress: Progress,
+  weights?: RoomWeights,
 ): FinishedRun {
-  const placer = new Placer(workload, policy, driver);
+  const placer = new Placer(workload, policy, driver, weights);
   const { order, list } = workload;
   const books = new Books(placer.cluster, capacityMilli(workload.nodes), order.pods.length);
   for (let at = 0; at < order.pods.length; at++) {

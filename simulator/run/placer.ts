@@ -3,6 +3,7 @@
 
 import type { GpuKey } from '../../extender/core/resident.ts';
 import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import { seededRandom } from '../../extender/demo/random.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { SchedulerDriver } from '../scheduler/driver.ts';
@@ -27,11 +28,11 @@ export class Placer {
   readonly cluster: SimulatedCluster;
   readonly #driver: Driver;
 
-  constructor(workload: Workload, policy: SimulatedPolicyName, settings: DriverSettings) {
+  constructor(workload: Workload, policy: SimulatedPolicyName, settings: DriverSettings, weights?: RoomWeights) {
     const random = seededRandom(workload.seed, 'policy');
     // One number for each attempt, however often the engine judges a node.
     let draw = 0;
-    this.cluster = buildCluster(workload, policy, () => draw);
+    this.cluster = buildCluster(workload, policy, () => draw, weights);
     const { engine } = this.cluster;
     if (settings.kind === 'scheduler') {
       this.#driver = new SchedulerDriver(engine, settings, seededRandom(workload.seed, 'scheduler'));
