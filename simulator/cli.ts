@@ -9,12 +9,21 @@ import { describeGenerate } from './command-line/generate.ts';
 import { describeReplay } from './command-line/replay.ts';
 import { describeReport } from './command-line/report.ts';
 import { describeRun } from './command-line/run.ts';
+import { describeTune } from './command-line/tune.ts';
 import type { Terminal } from './commands/terminal.ts';
 import { TraceFault } from './trace/fault.ts';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
-const COMMANDS = [describeRun, describeCompare, describeGenerate, describeBound, describeReplay, describeReport];
+const COMMANDS = [
+  describeRun,
+  describeCompare,
+  describeGenerate,
+  describeBound,
+  describeReplay,
+  describeReport,
+  describeTune,
+];
 
 /** Runs one command; the result is the exit code. */
 export async function simulate(argv: readonly string[], terminal: Terminal): Promise<number> {

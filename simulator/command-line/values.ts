@@ -12,6 +12,10 @@ export function countOf(text: string): number {
   return whole(text, 1, 256);
 }
 
+export function budgetOf(text: string): number {
+  return whole(text, 1, 10_000);
+}
+
 export function narrowOf(text: string): number {
   return whole(text, 0, 10_000);
 }

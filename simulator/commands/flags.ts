@@ -47,6 +47,23 @@ export interface GenerateFlags {
   readonly loadSeries?: number;
 }
 
+/** The files of `run`, a folder of traces, or generated workloads. */
+export interface TuneFlags extends DriverFlags {
+  readonly openb?: string;
+  readonly traces?: readonly string[];
+  readonly nodes?: string;
+  readonly pods?: string;
+  readonly arrivals?: string;
+  readonly seeds?: readonly number[];
+  readonly heldOut?: readonly number[];
+  readonly inflate: number;
+  readonly scale: number;
+  /** How many weights are tried at most. */
+  readonly budget: number;
+  readonly workers?: number;
+  readonly json?: string;
+}
+
 /** Either the files of `run`, or a folder of traces. */
 export interface BoundFlags {
   readonly nodes?: string;
