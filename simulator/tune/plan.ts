@@ -17,6 +17,8 @@ const MADE_SEEDS: readonly number[] = [1, 2, 3, 4, 5, 6];
 const SEARCHED = 2;
 const HELD_OUT = 3;
 
+type Seeds = readonly number[] | undefined;
+
 export interface TuningPlan {
   readonly driver: DriverSettings;
   readonly traces: readonly string[];
@@ -31,7 +33,7 @@ export async function planTuning(flags: TuneFlags): Promise<TuningPlan> {
   const files = filesOf(flags);
   const traces = openb === undefined ? [files === undefined ? 'generated' : traceNameOf(files.pods)] : tracesOf(flags);
   const driver = driverOf(flags, ['fragmentation']);
-  const { seeds, heldOut } = seedsOf(flags, await knownSeeds(flags, traces));
+  const { seeds, heldOut } = seedsOf(flags, await seedsOfFiles(flags, traces));
   const common = {
     openb,
     policy: 'fragmentation',
@@ -70,23 +72,27 @@ function filesOf({ openb, traces, nodes, pods, arrivals }: TuneFlags): WorkloadF
   return { nodes, pods, ...(arrivals !== undefined && { arrivals }) };
 }
 
-/** The seeds that can be chosen from. */
-async function knownSeeds({ openb, arrivals }: TuneFlags, traces: readonly string[]): Promise<readonly number[]> {
-  if (openb !== undefined) return await seedsIn(openbFiles(openb, traces[0] ?? '').arrivals);
-  return arrivals === undefined ? MADE_SEEDS : await seedsIn(arrivals);
+/** The seeds that files of arrivals have, those in common where there are several; undefined where any seed will do. */
+async function seedsOfFiles({ openb, arrivals }: TuneFlags, traces: readonly string[]): Promise<Seeds> {
+  const own = arrivals === undefined ? [] : [arrivals];
+  const files = openb === undefined ? own : traces.map((trace) => openbFiles(openb, trace).arrivals);
+  const [first, ...others] = await Promise.all(files.map(seedsIn));
+  return first?.filter((seed) => others.every((each) => each.includes(seed)));
 }
 
-function seedsOf(flags: TuneFlags, known: readonly number[]): Pick<TuningPlan, 'seeds' | 'heldOut'> {
+function seedsOf(flags: TuneFlags, ofFiles: Seeds): Pick<TuningPlan, 'seeds' | 'heldOut'> {
   const both = flags.seeds?.find((seed) => flags.heldOut?.includes(seed) === true);
   if (both !== undefined) {
     throw new TraceFault(
       `--held-out: ${both} is among --seeds too; a gain counts on seeds that were not searched, so name others`,
     );
   }
+  const known = ofFiles ?? MADE_SEEDS;
   const seeds = flags.seeds ?? known.filter((seed) => flags.heldOut?.includes(seed) !== true).slice(0, SEARCHED);
   const heldOut = flags.heldOut ?? known.filter((seed) => !seeds.includes(seed)).slice(0, HELD_OUT);
-  if (seeds.length > 0 && heldOut.length > 0) return { seeds, heldOut };
-  throw new TraceFault(
-    `--seeds and --held-out: there are only the seeds ${known.join(', ')}; leave one at least to search and one to hold out`,
-  );
+  // Told now, not after hours of searching.
+  const missing = ofFiles === undefined ? undefined : [...seeds, ...heldOut].find((seed) => !ofFiles.includes(seed));
+  if (missing === undefined && seeds.length > 0 && heldOut.length > 0) return { seeds, heldOut };
+  const what = missing === undefined ? 'leave one at least to search and one to hold out' : `there is no ${missing}`;
+  throw new TraceFault(`--seeds and --held-out: the arrivals have the seeds ${known.join(', ')}; ${what}`);
 }

@@ -228,7 +228,6 @@ describe('tune', () => {
 
   it.each<[string, readonly string[], string]>([
     ['held-out seeds that are searched', ['--seeds', '1,2', '--held-out', '3,2'], '--held-out: 2 is among --seeds too'],
-    ['searching all there is', ['--seeds', '1,2,3,4,5,6'], 'leave one at least'],
     ['traces without their folder', ['--traces', 'default'], 'add --openb'],
     ['nodes without pods', ['--nodes', 'n.csv'], '--nodes and --pods go together'],
     ['files and a folder', ['--openb', 'x', '--pods', 'p.csv'], 'or --openb'],
@@ -237,6 +236,19 @@ describe('tune', () => {
   ])('refuses %s and says how to mend it', async (_, flags, advice) => {
     const { code, stdout, stderr } = await callSimulator('tune', ...flags);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
+    expect(stderr).toContain(advice);
+  });
+
+  it.each<[string, readonly string[], string]>([
+    ['a held-out seed', ['--seeds', '7', '--held-out', '9'], 'have the seeds 7, 8; there is no 9'],
+    ['a seed to hold out', ['--seeds', '7,8'], 'leave one at least to search and one to hold out'],
+  ])('tells before it searches that the arrivals lack %s', async (_, flags, advice) => {
+    using folder = new Folder();
+    const orders = [7, 8].map((seed) => JSON.stringify({ trace: 't', seed, nodes: [0], pods: [0] })).join('\n');
+    const arrivals = ['--arrivals', folder.file('orders.jsonl', orders)];
+    // Lists that are not there would be missed by the first run.
+    const { code, stderr } = await callSimulator('tune', '--nodes', 'n', '--pods', 'p', ...arrivals, ...flags);
+    expect(code).toBe(2);
     expect(stderr).toContain(advice);
   });
 
