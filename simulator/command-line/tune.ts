@@ -18,8 +18,8 @@ Examples:
   node simulator/main.ts tune --openb ../shared/traces/openb --driver scheduler         behind a stock kube-scheduler
 
 Maximised: allocated percent of all GPUs in the last percent of arrived load, as compare prints it, in the mean over
-traces and seeds. Weights found on --seeds are recommended only where they are better on --held-out too, which the
-search never sees. The snippet at the end goes into the file of gpuloom-extender --config.`;
+traces and seeds. Weights found on --seeds are recommended only where they are clearly better on --held-out too, which
+the search never sees: by more than two standard errors. The snippet at the end goes into the file of gpuloom-extender --config.`;
 
 export function describeTune(program: Command, terminal: Terminal, finish: (code: number) => void): void {
   const command = program

@@ -98,8 +98,8 @@ interface Place {
 }
 
 function snippetText({ verdict, recommended }: TuningOutcome): string {
-  const isDefault = verdict === 'unchanged' || verdict === 'lost';
-  const what = isDefault ? 'These are the defaults, which need not be written' : 'For gpuloom-extender --config FILE';
+  const what =
+    verdict === 'held' ? 'For gpuloom-extender --config FILE' : 'These are the defaults, which need not be written';
   return `\n# ${what}:\n${configSnippet(recommended)}`;
 }
 

@@ -54,14 +54,13 @@ const WORTH_TELLING = 0.05;
 export function tuningOutcome(found: RoomWeights, searched: Pair, heldOut: Pair): TuningOutcome {
   const compared = compare(heldOut);
   const verdict = shownWeights(found) === shownWeights(DEFAULT_ROOM_WEIGHTS) ? 'unchanged' : judge(compared, heldOut);
-  const isBetter = verdict === 'held' || verdict === 'doubtful';
   return {
     found,
     searched: compare(searched),
     heldOut: compared,
     furthestBehind: furthestBehind(heldOut),
     verdict,
-    recommended: isBetter ? found : DEFAULT_ROOM_WEIGHTS,
+    recommended: verdict === 'held' ? found : DEFAULT_ROOM_WEIGHTS,
   };
 }
 
@@ -117,6 +116,7 @@ function furthestBehind(pair: Pair): Fallback | undefined {
     );
 }
 
+/** Which seeds were which, as the text shows them. */
 export interface Seeds {
   readonly seeds: readonly number[];
   readonly heldOut: readonly number[];
@@ -143,23 +143,23 @@ export function outcomeText(outcome: TuningOutcome, { seeds, heldOut }: Seeds): 
     textTable(['seeds', 'trace', 'default %', 'tuned %', 'gain'], rows, [0, 1]),
     'Allocated percent of all GPUs in the last percent of arrived load, mean ± deviation over seeds.',
     '',
-    ...verdictLines(outcome),
+    ...verdictLines(outcome, heldOut.length),
     '',
   ].join('\n');
 }
 
-function verdictLines({ verdict, heldOut, furthestBehind: fallback }: TuningOutcome): readonly string[] {
+function verdictLines({ verdict, heldOut, furthestBehind: fallback }: TuningOutcome, seeds: number): readonly string[] {
+  const doubt = seeds === 1 ? 'rests on a single seed' : 'is within what seeds differ by';
   const gain = shownStatistics(heldOut.at(-1)?.gain);
   const lines: Readonly<Record<Verdict, string>> = {
     unchanged: 'The search found nothing better than the default weights: keep them.',
     lost: `The gain does not hold: ${gain} on held-out seeds. Keep the default weights.`,
     doubtful:
-      `The gain on held-out seeds, ${gain}, is within what seeds differ by: name more seeds with --held-out ` +
-      'before you rely on it.',
+      `The gain on held-out seeds, ${gain}, ${doubt}. Keep the default weights, or name more seeds with --held-out ` +
+      'to learn more.',
     held: `The gain holds on held-out seeds: ${gain}.`,
   };
-  const isBetter = verdict === 'held' || verdict === 'doubtful';
-  if (fallback === undefined || !isBetter) return [lines[verdict]];
+  if (fallback === undefined || verdict !== 'held') return [lines[verdict]];
   const { arrivedPercent, behindPercent } = fallback;
   return [
     lines[verdict],
