@@ -192,6 +192,13 @@ describe('held-out seeds', () => {
   });
 });
 
+/** The parts of --json that are looked at here. */
+interface Told {
+  readonly judged: readonly { readonly allocationPercent: number }[];
+  readonly heldOut: readonly { readonly default: { readonly mean: number } }[];
+  readonly recommended: RoomWeights;
+}
+
 describe('tune', () => {
   const tiny = ['tune', '--scale', '0.01', '--seeds', '1,2', '--held-out', '3,4', '--budget', '4'];
 
@@ -206,18 +213,22 @@ describe('tune', () => {
     expect(calls.map(({ code }) => code)).toEqual([0, 0]);
     const [text = '', other] = files.map((file) => readFileSync(file, 'utf8'));
     expect(other).toBe(text);
-    const told = JSON.parse(text) as { judged: { allocationPercent: number }[]; recommended: RoomWeights };
+    const told = JSON.parse(text) as Told;
     expect(told).toMatchObject({ seeds: { searched: [1, 2], heldOut: [3, 4] }, traces: ['generated'] });
     expect(told.judged).toHaveLength(4);
     // Weights reach the engine on its thread.
     expect(new Set(told.judged.map(({ allocationPercent }) => allocationPercent)).size).toBeGreaterThan(1);
     expect(alone?.stdout.endsWith(configSnippet(told.recommended))).toBe(true);
-    const compared = await callSimulator(
-      ...['compare', '--scale', '0.01', '--policies', 'fragmentation', '--seeds', '1,2', '--workers', '1'],
-      ...['--json', '-'],
-    );
-    const { comparisons } = JSON.parse(compared.stdout) as { comparisons: { allocation: { mean: number } }[] };
-    expect(told.judged[0]?.allocationPercent).toBe(comparisons[0]?.allocation.mean);
+    const compared = async (seeds: string): Promise<number | undefined> => {
+      const flags = ['--scale', '0.01', '--policies', 'fragmentation', '--seeds', seeds, '--workers', '1'];
+      const { stdout } = await callSimulator('compare', ...flags, '--json', '-');
+      const { comparisons } = JSON.parse(stdout) as { comparisons: { allocation: { mean: number } }[] };
+      return comparisons[0]?.allocation.mean;
+    };
+    const [searched, heldOutMean] = [await compared('1,2'), await compared('3,4')];
+    expect(told.judged[0]?.allocationPercent).toBe(searched);
+    expect(told.heldOut[0]?.default.mean).toBe(heldOutMean);
+    expect(heldOutMean).not.toBe(searched);
   });
 
   it("tunes lists of one's own, with orders of arrival that the seeds make", async () => {
