@@ -177,6 +177,7 @@ async function commit(deps: BindDeps, target: Target, reserved: Reserved): Promi
       annotations: allocationAnnotations(deps, target.nodeName, reserved),
     },
     timeLeft(deps, target),
+    () => deps.refusal() === undefined,
   );
   const now = deps.clock.monotonicMillis();
   if (outcome.kind === 'bound') {

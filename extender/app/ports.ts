@@ -34,8 +34,11 @@ export type BindOutcome =
   | { readonly kind: 'unknown'; readonly message: string };
 
 export interface Binder {
-  /** Never throws and never retries. Resolves within `timeoutMillis`. */
-  bind(order: BindingOrder, timeoutMillis: number): Promise<BindOutcome>;
+  /**
+   * Never throws and never retries. Resolves within `timeoutMillis`. `isStillWanted` is asked just before the Binding is
+   * sent; where it says no, the outcome is `refused`.
+   */
+  bind(order: BindingOrder, timeoutMillis: number, isStillWanted: () => boolean): Promise<BindOutcome>;
 }
 
 export type PodReading =

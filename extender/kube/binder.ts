@@ -7,7 +7,7 @@ import type { KubeAnswer, KubeApi } from './kube-api.ts';
 
 export function createBinder(api: KubeApi): Binder {
   return {
-    async bind(order, timeoutMillis) {
+    async bind(order, timeoutMillis, isStillWanted) {
       let path: string;
       try {
         path = apiPath('v1', 'namespaces', order.pod.namespace, 'pods', order.pod.name, 'binding');
@@ -15,7 +15,7 @@ export function createBinder(api: KubeApi): Binder {
         return { kind: 'refused', status: 0, message: messageOf(error) };
       }
       try {
-        return outcomeOf(await api.request('POST', path, { body: bindingOf(order), timeoutMillis }));
+        return outcomeOf(await api.request('POST', path, { body: bindingOf(order), timeoutMillis, isStillWanted }));
       } catch (error) {
         const message = messageOf(error);
         const neverSent = error instanceof KubeUnreachable && error.sent === 'no';

@@ -16,6 +16,8 @@ export interface KubeRequest {
   /** From the call to the last byte of the answer, credentials and connecting included. */
   readonly timeoutMillis: number;
   readonly signal?: AbortSignal;
+  /** Asked just before the first byte is written; where it says no, nothing is sent. */
+  readonly isStillWanted?: () => boolean;
 }
 
 export interface KubeAnswer {

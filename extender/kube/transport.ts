@@ -9,6 +9,7 @@ import type { ConnectionOptions } from 'node:tls';
 import { Agent, ProxyAgent, Socks5ProxyAgent } from 'undici';
 import type { Dispatcher } from 'undici';
 
+import { CalledOff, callOffUnwanted, LastQuestion } from './call-off.ts';
 import { KubeUnreachable, messageOf } from './kube-api.ts';
 import type { HttpMethod, KubeAnswer, KubeApi, KubeRequest, KubeStream, Query } from './kube-api.ts';
 import type { StringMap } from '../core/manifest.ts';
@@ -63,6 +64,7 @@ export function createTransport(credentials: Credentials, options: TransportOpti
         headers: { ...headers, accept: 'application/json', 'user-agent': options.userAgent, ...contentType },
         body,
         signal,
+        ...(request.isStillWanted === undefined ? {} : { opaque: new LastQuestion(request.isStillWanted) }),
         headersTimeout: 0,
         bodyTimeout: 0,
       });
@@ -110,7 +112,8 @@ function createPool(options: TransportOptions): Pool {
       current?.dispatcher.close().catch((error: unknown) => {
         options.report?.(`closing the connections of the previous certificate failed: ${messageOf(error)}`);
       });
-      current = { print, dispatcher: buildDispatcher(authorization, options.connections ?? 100) };
+      const dispatcher = buildDispatcher(authorization, options.connections ?? 100).compose(callOffUnwanted);
+      current = { print, dispatcher };
       return current.dispatcher;
     },
     async close() {
@@ -231,7 +234,7 @@ function queryString(query: Query): string {
   return parameters.size === 0 ? '' : `?${parameters.toString()}`;
 }
 
-async function readAnswer(answer: Dispatcher.ResponseData, origin: string): Promise<KubeAnswer> {
+async function readAnswer(answer: Dispatcher.ResponseData<unknown>, origin: string): Promise<KubeAnswer> {
   try {
     const text = await answer.body.text();
     return { status: answer.statusCode, headers: flatHeaders(answer.headers), body: parsed(text) };
@@ -273,6 +276,7 @@ function unreachable(error: unknown, origin: string): KubeUnreachable {
 function wasNeverSent(error: unknown): boolean {
   if (error instanceof AggregateError) return error.errors.length > 0 && error.errors.every(wasNeverSent);
   if (!(error instanceof Error)) return false;
+  if (error instanceof CalledOff) return true;
   if ('syscall' in error && (error.syscall === 'connect' || error.syscall === 'getaddrinfo')) return true;
   return 'code' in error && typeof error.code === 'string' && BEFORE_SENDING_CODES.has(error.code);
 }

@@ -36,6 +36,7 @@ const bind = (nodeName: string = 'node-1', timeoutMillis: number = 5_000): Promi
       annotations: { 'gpuloom.io/allocation': '{"version":1}' },
     },
     timeoutMillis,
+    () => true,
   );
 const boundTo = (): string | undefined => stringAt(server.cluster.get('pods', 'default', 'job'), 'spec', 'nodeName');
 const fault = (action: FaultAction): unknown => server.faults.inject({ resource: 'pods/binding' }, action, 1);
@@ -109,7 +110,7 @@ describe('a Binding', () => {
 
   it.each(['../../nodes/x', 'a/b', '', '..', 'job?dryRun=All'])('for a pod named "%s" is never sent', async (name) => {
     const order = { pod: { namespace: 'default', name, uid }, nodeName: 'node-1', annotations: {} };
-    expect(await createBinder(client).bind(order, 5_000)).toMatchObject({ kind: 'refused', status: 0 });
+    expect(await createBinder(client).bind(order, 5_000, () => true)).toMatchObject({ kind: 'refused', status: 0 });
     expect(server.requests.writes()).toBe(0);
   });
 });

@@ -208,6 +208,38 @@ describe('credentials', () => {
 });
 
 describe('a request', () => {
+  it('that is no longer wanted when a connection is free is never sent', async () => {
+    const served: string[] = [];
+    let answerFirst = (): void => undefined;
+    const { port } = await servePlain((request, response) => {
+      served.push(request.url ?? '');
+      answerFirst = () => response.end('{}');
+      if (served.length > 1) response.end('{}');
+    });
+    const config = kubeconfig(port, {}, {}, 'http');
+    const client = await connectKube(
+      { kind: 'kubeconfig-object', kubeconfig: config },
+      { version: '1', connections: 1 },
+    );
+    cleanups.push(() => client.close());
+    let isWanted = true;
+    const first = client.request('GET', '/first', { timeoutMillis: 5_000 });
+    await expect.poll(() => served).toEqual(['/first']);
+    const waiting = client.request('POST', '/waits', {
+      body: {},
+      timeoutMillis: 5_000,
+      isStillWanted: () => isWanted,
+    });
+    const refused = expect(waiting).rejects.toMatchObject({ name: 'KubeUnreachable', sent: 'no' });
+    isWanted = false;
+    answerFirst();
+    await first;
+    await refused;
+    isWanted = true;
+    await client.request('POST', '/later', { body: {}, timeoutMillis: 5_000, isStillWanted: () => isWanted });
+    expect(served).toEqual(['/first', '/later']);
+  });
+
   it('keeps the path prefix of the server and never follows a redirect', async () => {
     const seen: string[] = [];
     const { port } = await servePlain((request, response) => {
