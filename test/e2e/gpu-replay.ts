@@ -12,6 +12,8 @@ export interface Dialect {
   readonly memory: string;
   readonly core: string;
   readonly countLabel: string;
+  /** Whether nodes name their GPUs; where they are only counted, an allocation has the index alone. */
+  readonly namesGpus: boolean;
   /** Positions of the pod's GPUs in its node; undefined where it has no allocation. */
   readonly gpus: (pod: LivePod) => readonly number[] | undefined;
 }
@@ -20,6 +22,7 @@ export const GPULOOM_DIALECT: Dialect = {
   memory: 'gpuloom.io/gpu-mem',
   core: 'gpuloom.io/gpu-core',
   countLabel: 'gpuloom.io/gpu-count',
+  namesGpus: true,
   gpus: (pod) => allocatedGpus(pod)?.map(({ index }) => index),
 };
 
@@ -28,6 +31,7 @@ export const GPUSHARE_DIALECT: Dialect = {
   memory: 'aliyun.com/gpu-mem',
   core: 'aliyun.com/gpu-core.percentage',
   countLabel: 'aliyun.com/gpu-count',
+  namesGpus: false,
   gpus: ({ metadata }) => {
     const index = metadata?.annotations?.['ALIYUN_COM_GPU_MEM_IDX'];
     return index === undefined ? undefined : [Number(index)];
@@ -132,7 +136,8 @@ function allocationFaults(pod: LivePod, tenant: Tenant, node: NodeSketch, dialec
   if (new Set(tenant.gpus).size !== count) faults.push(`asks ${count} GPUs, holds ${tenant.gpus.join(',')}`);
   if (tenant.gpus.some((index) => node.gpus[index] === undefined)) faults.push('holds a GPU the node does not have');
   for (const { uuid, index, slices, core } of allocatedGpus(pod) ?? []) {
-    if (!uuid.endsWith(String(index))) faults.push(`names GPU ${index} ${uuid}`);
+    const isNamed = dialect.namesGpus ? uuid.endsWith(String(index)) : uuid === '';
+    if (!isNamed) faults.push(`names GPU ${index} ${uuid}`);
     if (slices !== tenant.slicesPerGpu || core !== tenant.corePerGpu)
       faults.push(
         `asks ${tenant.slicesPerGpu} slices and ${tenant.corePerGpu}% of GPU ${index}, was told ${slices} and ${core}%`,
