@@ -12,7 +12,13 @@ import { PROFILES } from '../../extender/core/resources.ts';
 const ROOT = resolve(import.meta.dirname, '../..');
 const read = (file: string): string => readFileSync(join(ROOT, file), 'utf8');
 const readme = read('README.md');
-const documents = ['README.md', 'CHANGELOG.md', 'deploy/README.md', 'docs/concepts.md']
+const documents = [
+  'README.md',
+  'CHANGELOG.md',
+  'deploy/README.md',
+  'docs/concepts.md',
+  'docs/acceptance-device-plugin.md',
+]
   .concat(readdirSync(join(ROOT, 'docs/decisions')).map((file) => `docs/decisions/${file}`))
   .filter((file) => existsSync(join(ROOT, file)));
 
