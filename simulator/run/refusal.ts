@@ -23,7 +23,8 @@ export type RefusalReason =
 export type RefusalCounts = Readonly<Record<RefusalReason, number>>;
 
 const NO_LABELS = {};
-/** Changed nodes after which a request is judged anew: few of thousands, and far fewer judgements. */
+/** Node changes after which a request is judged anew: a small part of the cluster, and far fewer judgements. */
+const HOLDS_FOR_PART_OF_NODES = 0.1;
 const HOLDS_FOR_CHANGES = 16;
 
 /** Judges refusals against the state of one engine. An answer holds until some nodes have changed. */
@@ -37,9 +38,10 @@ export class RefusalJudge {
 
   /** For a pod that fits on no node. */
   reason(request: PodRequest): RefusalReason {
-    const { generation } = this.#engine.ledger.state;
+    const { generation, nodeSlots } = this.#engine.ledger.state;
+    const holdsFor = Math.max(HOLDS_FOR_CHANGES, nodeSlots * HOLDS_FOR_PART_OF_NODES);
     const known = this.#known.get(request);
-    if (known !== undefined && generation - known.generation < HOLDS_FOR_CHANGES) return known.reason;
+    if (known !== undefined && generation - known.generation < holdsFor) return known.reason;
     const reason = request.gpuCount === 0 ? this.#hostReason(request) : this.#gpuReason(request);
     this.#known.set(request, { generation, reason });
     return reason;

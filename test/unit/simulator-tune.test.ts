@@ -239,8 +239,8 @@ describe('tune', () => {
       'name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec\np0,1000,1024,1,600,\np1,1000,1024,1,300,\n',
     );
     const own = ['tune', '--nodes', nodes, '--pods', pods, '--budget', '2', '--workers', '1', '--json', '-'];
-    const { stdout, stderr } = await callSimulator(...own);
-    expect(stderr).toBe('');
+    const { code, stdout } = await callSimulator(...own);
+    expect(code).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({ traces: ['own'], seeds: { searched: [1, 2], heldOut: [3, 4, 5] } });
   });
 
