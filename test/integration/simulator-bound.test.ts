@@ -31,8 +31,8 @@ interface Bounds {
 describe('bound', () => {
   it('bounds a pod list in proportion, and says which pods fit nowhere', async () => {
     using folder = new Folder();
-    const { code, stdout, stderr } = await callSimulator('bound', ...smallTrace(folder), '--inflate', '2');
-    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const { code, stdout } = await callSimulator('bound', ...smallTrace(folder), '--inflate', '2');
+    expect(code).toBe(0);
     // Four GPUs hold four of the sharing pods; 3.4 GPUs are asked for when they do, one of them in vain.
     expect(stdout).toMatch(/small +pod list +85\.00 +60\.00 +60\.00\n/);
     expect(stdout).toContain('small: 1 listed GPU pods fit on no node');
