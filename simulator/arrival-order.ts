@@ -1,7 +1,7 @@
 // An order of arrivals for a pod list that comes without one: shuffled, then inflated or thinned to a load, as the FGD
 // experiments do it but with our own random numbers. The same seed gives the same order everywhere.
 
-import { seededRandom, shuffled, type Random } from '../extender/demo/random.ts';
+import { seededRandom, shuffled, type Random } from '../extender/random.ts';
 import { capacityMilli, milliOf, type ArrivalOrder, type PodList, type SimulatedNode } from './workload.ts';
 
 /** `load` is the demand that arrives, as a multiple of all GPUs. */

@@ -5,7 +5,7 @@ import { encodeInventory } from '../core/inventory-codec.ts';
 import type { NodeManifest } from '../core/manifest.ts';
 import type { Gpu } from '../core/model.ts';
 import { INVENTORY_ANNOTATION, PROFILES } from '../core/resources.ts';
-import { seededRandom } from './random.ts';
+import { seededRandom } from '../random.ts';
 
 export interface GpuType {
   readonly model: string;

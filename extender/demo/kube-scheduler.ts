@@ -8,7 +8,7 @@ import type { Change } from '../embedded/store.ts';
 import { CallFailed, type ExtenderCalls } from './extender-calls.ts';
 import { asNode, asPod, identityOf, isTerminal } from './manifests.ts';
 import { asksFor, NodesView, podRequests } from './node-resources-fit.ts';
-import type { Random } from './random.ts';
+import type { Random } from '../random.ts';
 import { Refusal } from './refusal.ts';
 import type { QueuedPod, SchedulingQueue } from './scheduling-queue.ts';
 

@@ -8,7 +8,7 @@ import type { NodeManifest } from '../core/manifest.ts';
 import { MAX_GPUS_PER_NODE } from '../core/inventory-codec.ts';
 import { gpuNode } from './gpu-nodes.ts';
 import { gpuPod, type PodSketch } from './gpu-pod.ts';
-import { seededRandom, shuffled } from './random.ts';
+import { seededRandom, shuffled } from '../random.ts';
 import type { Workload } from './workload.ts';
 
 const NODES_FILE = 'openb_node_list_gpu_node.csv';

@@ -9,7 +9,7 @@ import { systemDelays, type Delays } from '../kube/delays.ts';
 import { Kubelets } from './kubelets.ts';
 import type { PodIdentity } from './manifests.ts';
 import { paceFor, type Pace } from './pace.ts';
-import { seededRandom, type Random } from './random.ts';
+import { seededRandom, type Random } from '../random.ts';
 import { isPending, openSession, type Session, type SessionOptions } from './session.ts';
 import type { Arrival, Workload } from './workload.ts';
 

@@ -14,7 +14,7 @@ import { KubeScheduler, type KubeSchedulerOptions } from './kube-scheduler.ts';
 import { Latencies } from './latencies.ts';
 import { asPod, identityOf, type PodIdentity } from './manifests.ts';
 import { OccupancyReader, type Occupancy } from './occupancy.ts';
-import { seededRandom } from './random.ts';
+import { seededRandom } from '../random.ts';
 import { SchedulingQueue, type QueueOptions } from './scheduling-queue.ts';
 import { Tally } from './tally.ts';
 

@@ -4,7 +4,7 @@
 import type { PodManifest } from '../core/manifest.ts';
 import type { WorkloadClass } from '../core/model.ts';
 import { gpuPod, type PodSketch } from './gpu-pod.ts';
-import { seededRandom } from './random.ts';
+import { seededRandom } from '../random.ts';
 
 /** A pod and how long it would run. */
 export interface Arrival {

@@ -7,7 +7,7 @@
 // Long pauses begin outside the busy hours of the day only, so that pods are busy together. Memory holds still and jumps,
 // without regard to the duty cycle: their measured correlation is weak (-0.14).
 
-import { seededRandom, type Random } from '../../extender/demo/random.ts';
+import { seededRandom, type Random } from '../../extender/random.ts';
 
 /** Part of the cases, and the value that they do not exceed; in between the value grows evenly. */
 type Quantiles = readonly (readonly [part: number, value: number])[];

@@ -2,7 +2,7 @@
 // nodes in the same proportions, and pods drawn from its most frequent kinds. Nothing is copied row by row.
 // Figures: node shapes and pod classes as counted in openb_node_list_gpu_node.csv and openb_pod_list_default.csv.
 
-import { seededRandom } from '../../extender/demo/random.ts';
+import { seededRandom } from '../../extender/random.ts';
 import { PodListBuilder, type PodList, type SimulatedNode } from '../workload.ts';
 
 /** Nodes and pods at scale 1. */

@@ -3,7 +3,7 @@
 // scheduled to gone, over the pods that were scheduled. Durations are cut at a day, which 1.7 % of online pods outlive.
 
 import type { WorkloadClass } from '../../extender/core/model.ts';
-import { seededRandom } from '../../extender/demo/random.ts';
+import { seededRandom } from '../../extender/random.ts';
 import type { TimedPodList } from '../timed/workload.ts';
 import { MILLI_PER_GPU, PodListBuilder } from '../workload.ts';
 import { POD_KINDS } from './openb-like.ts';

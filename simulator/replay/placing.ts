@@ -7,7 +7,7 @@ import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
 import { REASON_COUNT } from '../../extender/core/reasons.ts';
 import { sameGpus, type GpuKey } from '../../extender/core/resident.ts';
 import type { Shape } from '../../extender/core/shape.ts';
-import { seededRandom, shuffled } from '../../extender/demo/random.ts';
+import { seededRandom, shuffled } from '../../extender/random.ts';
 import { compareText, fullName, isGpuResident, type LiveCluster, type LiveResident } from './cluster.ts';
 
 /** Why a pod is to be placed. */

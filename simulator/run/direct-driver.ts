@@ -3,7 +3,7 @@
 import type { Engine } from '../../extender/core/engine.ts';
 import { FITS } from '../../extender/core/reasons.ts';
 import type { Shape } from '../../extender/core/shape.ts';
-import type { Random } from '../../extender/demo/random.ts';
+import type { Random } from '../../extender/random.ts';
 import { NO_NODE_FITS, type Driver } from './driver.ts';
 
 export function bestNodeDriver(engine: Engine): Driver {

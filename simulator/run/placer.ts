@@ -4,7 +4,7 @@
 import type { GpuKey } from '../../extender/core/resident.ts';
 import type { PodRecord, PodRequest } from '../../extender/core/model.ts';
 import type { RoomWeights } from '../../extender/core/room-weights.ts';
-import { seededRandom } from '../../extender/demo/random.ts';
+import { seededRandom } from '../../extender/random.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import { SchedulerDriver } from '../scheduler/driver.ts';
 import type { Workload } from '../workload.ts';

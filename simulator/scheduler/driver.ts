@@ -8,7 +8,7 @@ import type { PodRequest } from '../../extender/core/model.ts';
 import { BestNodes, keptNodes, scaleScores } from '../../extender/core/ranking.ts';
 import { FITS } from '../../extender/core/reasons.ts';
 import type { Shape } from '../../extender/core/shape.ts';
-import type { Random } from '../../extender/demo/random.ts';
+import type { Random } from '../../extender/random.ts';
 import { NO_NODE_FITS, NO_NODE_SEEN, type Driver, type SchedulerSettings } from '../run/driver.ts';
 import { InTreePlugins } from './in-tree.ts';
 import { NodeSampler } from './sampling.ts';

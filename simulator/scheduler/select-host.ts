@@ -1,6 +1,6 @@
 // kube-scheduler's choice among the nodes with the highest total: reservoir sampling in one pass, all equally likely.
 
-import type { Random } from '../../extender/demo/random.ts';
+import type { Random } from '../../extender/random.ts';
 
 /** The position of the chosen one of `count` totals; -1 of none. A number is drawn only where two are equal. */
 export function selectHost(totals: Float64Array, count: number, random: Random): number {

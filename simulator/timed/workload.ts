@@ -1,7 +1,7 @@
 // Pods that come and go: a workload whose arrivals have a time and a duration. Two sources of times: those of the trace,
 // and a Poisson process over a pod list, whose rate follows from the load it shall put on the GPUs.
 
-import { seededRandom, shuffled } from '../../extender/demo/random.ts';
+import { seededRandom, shuffled } from '../../extender/random.ts';
 import { TraceFault } from '../trace/fault.ts';
 import { capacityMilli, milliOf, type PodList, type SimulatedNode, type Workload } from '../workload.ts';
 

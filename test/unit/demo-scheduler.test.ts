@@ -11,7 +11,7 @@ import { gpuPod } from '../../extender/demo/gpu-pod.ts';
 import { KubeScheduler } from '../../extender/demo/kube-scheduler.ts';
 import { asPod } from '../../extender/demo/manifests.ts';
 import { asksFor, NodesView, podRequests } from '../../extender/demo/node-resources-fit.ts';
-import { seededRandom } from '../../extender/demo/random.ts';
+import { seededRandom } from '../../extender/random.ts';
 import { Refusal } from '../../extender/demo/refusal.ts';
 import { SchedulingQueue } from '../../extender/demo/scheduling-queue.ts';
 import { Tally } from '../../extender/demo/tally.ts';

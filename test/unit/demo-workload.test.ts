@@ -14,7 +14,7 @@ import { readFlags } from '../../extender/demo/flags.ts';
 import { seededNodes } from '../../extender/demo/gpu-nodes.ts';
 import { openbNodes, openbWorkload, readOpenb, TraceFault } from '../../extender/demo/openb.ts';
 import { paceFor } from '../../extender/demo/pace.ts';
-import { seededRandom, shuffled } from '../../extender/demo/random.ts';
+import { seededRandom, shuffled } from '../../extender/random.ts';
 import { seededWorkload, type Arrival, type Workload } from '../../extender/demo/workload.ts';
 
 function take(workload: Workload, count: number): Arrival[] {

@@ -1,7 +1,7 @@
 // The scheduler driver against what kube-scheduler 1.20 is known to do, and against the direct driver.
 
 import { describe, expect, it } from 'vitest';
-import { seededRandom, type Random } from '../../extender/demo/random.ts';
+import { seededRandom, type Random } from '../../extender/random.ts';
 import type { SimulatedPolicyName } from '../../simulator/policy/selection.ts';
 import { DIRECT, SHIPPED_SCHEDULER, type DriverSettings, type SchedulerSettings } from '../../simulator/run/driver.ts';
 import { runInOrder } from '../../simulator/run/in-order.ts';

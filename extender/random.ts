@@ -1,4 +1,4 @@
-// Seeded chance for the demo: the same seed and stream give the same numbers on every machine.
+// Seeded chance for the demo and the simulator: the same seed and stream give the same numbers on every machine.
 // Each use has a stream of its own, so that drawing more for one never changes what another draws.
 
 export interface Random {
