@@ -34,19 +34,24 @@ export class BestNode {
     return state.nameRanks() !== this.#ranks;
   }
 
+  /** Plays every match. Call after the verdicts of many nodes have been written, or when it is stale. */
   rebuild(state: ClusterState): void {
+    if (this.isStale(state)) this.#seat(state);
+    for (let rank = 0; rank < this.#leaves; rank++) {
+      const node = this.#entrants[rank] ?? NOBODY;
+      this.#winners[this.#leaves + rank] = node >= 0 && this.#judged.reasons[node] === 0 ? node : NOBODY;
+    }
+    for (let match = this.#leaves - 1; match > 0; match--) this.#winners[match] = this.#winnerOf(match);
+  }
+
+  #seat(state: ClusterState): void {
     this.#ranks = state.nameRanks();
     let leaves = 1;
     while (leaves < state.nodeSlots) leaves *= 2;
     this.#leaves = leaves;
     this.#winners = new Int32Array(2 * leaves).fill(NOBODY);
     this.#entrants = new Int32Array(leaves).fill(NOBODY);
-    for (const node of state.nodeIndices()) {
-      const rank = this.#ranks[node] ?? 0;
-      this.#entrants[rank] = node;
-      if (this.#judged.reasons[node] === 0) this.#winners[leaves + rank] = node;
-    }
-    for (let match = leaves - 1; match > 0; match--) this.#winners[match] = this.#winnerOf(match);
+    for (const node of state.nodeIndices()) this.#entrants[this.#ranks[node] ?? 0] = node;
   }
 
   /** Call after the verdict of a node has been written. */

@@ -7,6 +7,7 @@ import type { Ledger } from './ledger.ts';
 import { Choice, type PlacementPolicy } from './policy/policy.ts';
 import { FITS } from './reasons.ts';
 import type { Shape } from './shape.ts';
+import { Twins } from './twins.ts';
 
 /** One step of soft affinity outweighs any policy score (policies stay below 2^30). */
 const PREFERENCE_STEP: number = 2 ** 31;
@@ -15,6 +16,7 @@ const PREFERENCE_STEP: number = 2 ** 31;
 export class Workbench {
   readonly fitted: FitScratch = new FitScratch();
   readonly choice: Choice = new Choice();
+  readonly twins: Twins = new Twins();
 }
 
 /** Everything an evaluation needs besides the node. */
@@ -47,7 +49,7 @@ export function evaluate(evaluation: Evaluation, node: number, verdict: Verdict)
 export class ShapeVerdicts {
   reasons: Uint8Array = new Uint8Array(0);
   scores: Float64Array = new Float64Array(0);
-  /** Nodes judged since creation, for metrics and tests. */
+  /** Judgements since creation, for tests: nodes whose verdict was taken from a twin are not counted. */
   judged = 0;
   readonly #evaluation: Evaluation;
   readonly #verdict: Verdict = { reason: FITS, score: 0 };
@@ -73,7 +75,7 @@ export class ShapeVerdicts {
     this.#fitLength(state.nodeSlots);
     const reachesBack = this.#generation >= 0 && state.journalEntry(this.#generation) !== undefined;
     if (this.#policyVersion === version && reachesBack) this.#judgeChanged(this.#generation);
-    else for (let node = 0; node < state.nodeSlots; node++) this.#judge(node);
+    else this.#judgeAll();
     this.#generation = state.generation;
     this.#policyVersion = version;
     return this;
@@ -92,8 +94,26 @@ export class ShapeVerdicts {
     for (let at = since; at < state.generation; at++) {
       const node = state.journalEntry(at) ?? -1;
       // A node that changed again later is judged once, at its last entry.
-      if (state.changedAt[node] === at + 1) this.#judge(node);
+      if (state.changedAt[node] !== at + 1) continue;
+      this.#judge(node);
+      this.#best?.update(node);
     }
+  }
+
+  #judgeAll(): void {
+    const { ledger, policy, shape, bench } = this.#evaluation;
+    const { state } = ledger;
+    const looksAtColumnsOnly = policy.scoresTwinsAlike === true && !shape.readsPods && shape.request.uuids.length === 0;
+    const firsts = looksAtColumnsOnly ? bench.twins.firsts(state) : undefined;
+    for (let node = 0; node < state.nodeSlots; node++) {
+      const first = firsts?.[node] ?? node;
+      if (first === node) this.#judge(node);
+      else {
+        this.reasons[node] = this.reasons[first] ?? 0;
+        this.scores[node] = this.scores[first] ?? 0;
+      }
+    }
+    this.#best?.rebuild(state);
   }
 
   #judge(node: number): void {
@@ -101,7 +121,6 @@ export class ShapeVerdicts {
     this.reasons[node] = this.#verdict.reason;
     this.scores[node] = this.#verdict.score;
     this.judged++;
-    this.#best?.update(node);
   }
 
   #fitLength(nodeSlots: number): void {

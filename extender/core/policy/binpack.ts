@@ -9,6 +9,7 @@ export function binpack(): PlacementPolicy {
     name: 'binpack',
     termNames: ['gpuFreeAfter', 'nodeFreeBefore'],
     version: () => 0,
+    scoresTwinsAlike: true,
     place(state, node, shape, fitted, choice) {
       const keys = fractions.read(state, node, shape.request);
       chooseSmallest(fitted, keys, shape.request.gpuCount, choice);

@@ -14,6 +14,7 @@ export function fgd(currentMix: () => Mix, meter: FragmentationMeter): Placement
     name: 'fgd',
     termNames: ['fragmentedBeforeMilli', 'fragmentedAfterMilli'],
     version: () => currentMix().version,
+    scoresTwinsAlike: true,
     place(state, node, shape, fitted, choice) {
       const learned = currentMix();
       meter.read(state, node, learned.length > 0 ? learned : mixOfOne(shape.request, shape.constraintId));

@@ -24,6 +24,7 @@ export function fragmentation(currentMix: () => Mix, weights: RoomWeights = DEFA
     name: 'fragmentation',
     termNames: ['roomBeforePods', 'roomAfterPods'],
     version: () => currentMix().version,
+    scoresTwinsAlike: true,
     place(state, node, { request, constraintId }, fitted, choice) {
       let { whole } = currentMix();
       if (!whole.asksForGpus) {

@@ -20,6 +20,11 @@ export interface PlacementPolicy {
   /** Changes whenever a score for an unchanged node may change; scores are cached under it. */
   version(): number;
   /**
+   * The score depends on nothing but the shape and what `Twins` compares of a node, so that nodes in equal states are
+   * judged once.
+   */
+  readonly scoresTwinsAlike?: true;
+  /**
    * Chooses `shape.request.gpuCount` of the candidates into `choice` and returns the node's score, higher is
    * better, with an absolute value below 2^30. Deterministic: equal GPUs are taken by lowest position.
    */

@@ -9,6 +9,7 @@ export function spread(): PlacementPolicy {
     name: 'spread',
     termNames: ['gpuFreeAfter', 'nodeFreeBefore'],
     version: () => 0,
+    scoresTwinsAlike: true,
     place(state, node, shape, fitted, choice) {
       const keys = fractions.read(state, node, shape.request);
       const count = state.gpuCount[node] ?? 0;
