@@ -73,8 +73,7 @@ export class ShapeVerdicts {
     const version = policy.version();
     if (this.#generation === state.generation && this.#policyVersion === version) return this;
     this.#fitLength(state.nodeSlots);
-    const reachesBack = this.#generation >= 0 && state.journalEntry(this.#generation) !== undefined;
-    if (this.#policyVersion === version && reachesBack) this.#judgeChanged(this.#generation);
+    if (this.#policyVersion === version && this.#generation >= 0) this.#judgeChanged(this.#generation);
     else this.#judgeAll();
     this.#generation = state.generation;
     this.#policyVersion = version;
@@ -89,15 +88,24 @@ export class ShapeVerdicts {
     return this.#best.node;
   }
 
+  /** Goes by the journal, or by the nodes where those are fewer or the journal no longer reaches back. */
   #judgeChanged(since: number): void {
     const { state } = this.#evaluation.ledger;
-    for (let at = since; at < state.generation; at++) {
+    const { nodeSlots, generation, changedAt } = state;
+    if (generation - since > nodeSlots || state.journalEntry(since) === undefined) {
+      for (let node = 0; node < nodeSlots; node++) if ((changedAt[node] ?? 0) > since) this.#judgeAgain(node);
+      return;
+    }
+    for (let at = since; at < generation; at++) {
       const node = state.journalEntry(at) ?? -1;
       // A node that changed again later is judged once, at its last entry.
-      if (state.changedAt[node] !== at + 1) continue;
-      this.#judge(node);
-      this.#best?.update(node);
+      if (changedAt[node] === at + 1) this.#judgeAgain(node);
     }
+  }
+
+  #judgeAgain(node: number): void {
+    this.#judge(node);
+    this.#best?.update(node);
   }
 
   #judgeAll(): void {

@@ -30,10 +30,10 @@ const step = fc.oneof(
 );
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-function start(): Bench {
+function start(defaultPolicy = 'fragmentation'): Bench {
   return new Bench(
     ['b', 'd'].map((name) => ({ name, gpus: GPUS })),
-    { mixWindow: 8 },
+    { mixWindow: 8, defaultPolicy },
   );
 }
 
@@ -67,6 +67,33 @@ describe('what is kept between calls', () => {
         });
       }),
       { numRuns: 200, seed: 11 },
+    );
+  });
+
+  it('a shape that is asked for again after any number of changes finds every node as it is', () => {
+    const history = fc.array(fc.tuple(step, fc.nat(12)), { minLength: 1, maxLength: 60 });
+    fc.assert(
+      fc.property(history, fc.integer({ min: 1, max: 12 }), (steps, slices) => {
+        // A policy whose scores hold while the typical requests change.
+        const bench = start('binpack');
+        const shape = bench.shape(pod({ name: 'probe', slices, cpu: '3' }));
+        bench.engine.bestNode(shape);
+        steps.forEach(([each, rest], serial) => {
+          apply(bench, each, serial);
+          if (rest > 0) return;
+          const { reasons, scores } = bench.engine.verdicts(shape);
+          for (const index of bench.engine.ledger.state.nodeIndices()) {
+            const fresh = bench.engine.place(shape, index);
+            expect(reasons[index]).toBe(fresh.kind === 'placed' ? FITS : fresh.reason);
+            if (fresh.kind === 'placed') expect(scores[index]).toBe(fresh.score);
+          }
+          const best = bench.engine.bestNode(shape);
+          expect(best < 0 ? undefined : bench.engine.ledger.state.nodeNames[best]).toBe(
+            bench.bestNode({ name: 'probe', slices, cpu: '3' }),
+          );
+        });
+      }),
+      { numRuns: 200, seed: 13 },
     );
   });
 
