@@ -10,8 +10,6 @@ import type { ClusterState } from './state.ts';
 /** In place of a number of GPUs: the class asks for none, or the node has none of an admitted model. */
 const ASKS_NONE = 255;
 const NO_ACCESS = 254;
-/** Stands for the GPU where none is changed. */
-const NO_GPU = -1;
 /** Where the counts of a copy that `take` has changed are written; those of node n are at slot n + 1. */
 const CHANGED_COPY = 0;
 
@@ -19,7 +17,7 @@ const CHANGED_COPY = 0;
  * Measures one node at a time, and what it would be with a pod on it. Allocated once and reused.
  * `read` takes a copy of the node, `measure` measures it, `afterOn` tries one GPU, `take` changes the copy.
  * With `keepsNodes` it remembers what it counted on a node until the node changes: for those who read nodes again and
- * again. That takes nine bytes for each node and row of the mix.
+ * again. That takes nine bytes for each node and group of the mix.
  */
 export class FragmentationMeter {
   gpus = 0;
@@ -40,11 +38,14 @@ export class FragmentationMeter {
   /** What the copy measured as it was read. */
   #before = 0;
   readonly #keepsNodes: boolean;
-  /** By slot and row of the mix: how many GPUs can take the class, and the idle milli of the others. */
+  /** By slot and group of the mix: how many GPUs can take its classes, and the idle milli of the others. */
   #able = new Uint8Array(64);
   #unable = new Float64Array(64);
-  /** First row of the slot in use. */
-  #rows = 0;
+  /** First group of the slot in use. */
+  #groups = 0;
+  /** The same for one GPU changed. */
+  #ableThen = new Uint8Array(64);
+  #unableThen = new Float64Array(64);
   /** By node: what it measured, and the change of the node and the mix that this holds for. */
   #measured = new Float64Array(0);
   #measuredAt = new Float64Array(0);
@@ -111,7 +112,7 @@ export class FragmentationMeter {
       for (let gpu = 0; gpu < this.gpus; gpu++) this.#idleMilli += this.idle[gpu] ?? 0;
       this.#countInto(mix, CHANGED_COPY);
     }
-    return this.#sum(mix, cpuLeftMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
+    return sumOver(mix, cpuLeftMilli, this.#idleMilli, this.#able, this.#unable, this.#groups);
   }
 
   /** The same with a request on one GPU of the copy as it was read. */
@@ -122,32 +123,33 @@ export class FragmentationMeter {
     const left = (this.core[gpu] ?? 0) - core;
     const idle = this.#weigh(gpu, free, left, mix);
     const idleMilli = this.#idleMilli - (this.idle[gpu] ?? 0) + idle;
-    return this.#sum(mix, this.#cpuFreeMilli - cpuMilli, idleMilli, gpu, free, left, idle);
+    this.#countThen(mix, gpu, free, left, idle);
+    return sumOver(mix, this.#cpuFreeMilli - cpuMilli, idleMilli, this.#ableThen, this.#unableThen, 0);
   }
 
   /** Counts and measures the copy just read, or takes both from the last time. */
   #recall(state: ClusterState, node: number, mix: Mix): void {
     const slots = this.#keepsNodes ? state.nodeSlots + 1 : 1;
-    if (slots * mix.length > this.#able.length || (this.#keepsNodes && slots > this.#measured.length)) {
-      this.#widen(Math.ceil(slots * 1.25), mix.length);
+    const groups = mix.groupHeads.length;
+    if (slots * groups > this.#able.length || (this.#keepsNodes && slots > this.#measured.length)) {
+      this.#widen(Math.ceil(slots * 1.25), groups);
+    }
+    if (groups > this.#ableThen.length) {
+      this.#ableThen = new Uint8Array(groups);
+      this.#unableThen = new Float64Array(groups);
     }
     const changedAt = state.changedAt[node] ?? 0;
     if (this.#keepsNodes && this.#measuredFor[node] === this.#mixNumber && this.#measuredAt[node] === changedAt) {
-      this.#rows = (node + 1) * mix.length;
+      this.#groups = (node + 1) * groups;
       this.#before = this.#measured[node] ?? 0;
       return;
     }
     this.#countInto(mix, this.#keepsNodes ? node + 1 : CHANGED_COPY);
-    this.#before = this.#sum(mix, this.#cpuFreeMilli, this.#idleMilli, NO_GPU, 0, 0, 0);
+    this.#before = sumOver(mix, this.#cpuFreeMilli, this.#idleMilli, this.#able, this.#unable, this.#groups);
     if (!this.#keepsNodes) return;
     this.#measured[node] = this.#before;
     this.#measuredAt[node] = changedAt;
     this.#measuredFor[node] = this.#mixNumber;
-  }
-
-  #countInto(mix: Mix, slot: number): void {
-    this.#rows = slot * mix.length;
-    for (let row = 0; row < mix.length; row++) this.#count(mix, row);
   }
 
   #weigh(gpu: number, free: number, core: number, { coreWeight }: Mix): number {
@@ -159,7 +161,14 @@ export class FragmentationMeter {
     return this.#state?.models.admits(this.#mix?.constraint[row] ?? 0, this.model[gpu] ?? 0) ?? false;
   }
 
-  #count(mix: Mix, row: number): void {
+  #countInto(mix: Mix, slot: number): void {
+    const { groupHeads } = mix;
+    this.#groups = slot * groupHeads.length;
+    for (let group = 0; group < groupHeads.length; group++)
+      this.#count(mix, groupHeads[group] ?? 0, this.#groups + group);
+  }
+
+  #count(mix: Mix, row: number, at: number): void {
     const slices = mix.slices[row] ?? 0;
     const wanted = mix.core[row] ?? 0;
     const { gpus, free, core, idle } = this;
@@ -174,76 +183,75 @@ export class FragmentationMeter {
       if (isAdmitted && (free[gpu] ?? 0) >= slices && (core[gpu] ?? 0) >= wanted) able++;
       else unable += idle[gpu] ?? 0;
     }
-    const at = this.#rows + row;
     this.#able[at] = slices === 0 ? ASKS_NONE : admitted === 0 ? NO_ACCESS : able;
     this.#unable[at] = unable;
   }
 
-  /** Adds up the quadrants of the paper from the counted rows, with GPU `changed` (or none) at the given amounts. */
-  #sum(
-    mix: Mix,
-    cpuFreeMilli: number,
-    idleMilli: number,
-    changed: number,
-    freeThen: number,
-    coreThen: number,
-    idleThen: number,
-  ): number {
-    const free = changed < 0 ? 0 : (this.free[changed] ?? 0);
-    const core = changed < 0 ? 0 : (this.core[changed] ?? 0);
-    const idle = changed < 0 ? 0 : (this.idle[changed] ?? 0);
-    const first = this.#rows;
-    const isOneModel = this.#isOneModel;
-    const ableRows = this.#able;
-    const unableRows = this.#unable;
-    let lacksBoth = 0;
-    let lacksGpu = 0;
-    let lacksCpu = 0;
-    let cpuOnlyFits = 0;
-    let cpuOnlyLacks = 0;
-    let noAccess = 0;
-    const { length, share: shares, slices: slicesOf, cpuMilli, core: coreOf, gpuCount } = mix;
-    for (let row = 0; row < length; row++) {
-      const share = shares[row] ?? 0;
-      const hasCpu = cpuFreeMilli >= (cpuMilli[row] ?? 0);
-      let able = ableRows[first + row] ?? 0;
-      if (able === ASKS_NONE) {
-        if (hasCpu) cpuOnlyFits += share * idleMilli;
-        else cpuOnlyLacks += share * idleMilli;
-        continue;
-      }
-      if (able === NO_ACCESS) {
-        noAccess += share * idleMilli;
-        continue;
-      }
-      let unable = unableRows[first + row] ?? 0;
-      if (changed >= 0) {
-        const slices = slicesOf[row] ?? 0;
-        const wanted = coreOf[row] ?? 0;
-        const isAdmitted = isOneModel || this.#admits(row, changed);
-        const wasAble = isAdmitted && free >= slices && core >= wanted;
-        const isAble = isAdmitted && freeThen >= slices && coreThen >= wanted;
-        if (wasAble) able--;
+  /** Counts with one GPU at the given amounts, from what was counted before. */
+  #countThen(mix: Mix, gpu: number, freeThen: number, coreThen: number, idleThen: number): void {
+    const { groupHeads, slices, core } = mix;
+    const free = this.free[gpu] ?? 0;
+    const freeCore = this.core[gpu] ?? 0;
+    const idle = this.idle[gpu] ?? 0;
+    for (let group = 0; group < groupHeads.length; group++) {
+      let able = this.#able[this.#groups + group] ?? 0;
+      let unable = this.#unable[this.#groups + group] ?? 0;
+      if (able !== ASKS_NONE && able !== NO_ACCESS) {
+        const row = groupHeads[group] ?? 0;
+        const wanted = slices[row] ?? 0;
+        const wantedCore = core[row] ?? 0;
+        const isAdmitted = this.#isOneModel || this.#admits(row, gpu);
+        if (isAdmitted && free >= wanted && freeCore >= wantedCore) able--;
         else unable -= idle;
-        if (isAble) able++;
+        if (isAdmitted && freeThen >= wanted && coreThen >= wantedCore) able++;
         else unable += idleThen;
       }
-      if (able >= (gpuCount[row] ?? 0)) {
-        if (hasCpu) lacksGpu += share * unable;
-        else lacksCpu += share * idleMilli;
-      } else if (hasCpu) lacksGpu += share * idleMilli;
-      else lacksBoth += share * idleMilli;
+      this.#ableThen[group] = able;
+      this.#unableThen[group] = unable;
     }
-    return lacksBoth + lacksGpu + lacksCpu + cpuOnlyFits + cpuOnlyLacks + noAccess;
   }
 
   /** Makes room and forgets every node. */
-  #widen(slots: number, rows: number): void {
-    this.#able = new Uint8Array(slots * rows);
-    this.#unable = new Float64Array(slots * rows);
+  #widen(slots: number, groups: number): void {
+    this.#able = new Uint8Array(slots * groups);
+    this.#unable = new Float64Array(slots * groups);
     if (!this.#keepsNodes) return;
     this.#measured = new Float64Array(slots);
     this.#measuredAt = new Float64Array(slots);
     this.#measuredFor = new Int32Array(slots);
   }
+}
+
+/** Adds up the quadrants of the paper, row by row as published, from the groups counted at `first` and after. */
+function sumOver(
+  { length, share: shares, cpuMilli, gpuCount, group }: Mix,
+  cpuFreeMilli: number,
+  idleMilli: number,
+  ableOf: Uint8Array,
+  unableOf: Float64Array,
+  first: number,
+): number {
+  let lacksBoth = 0;
+  let lacksGpu = 0;
+  let lacksCpu = 0;
+  let cpuOnlyFits = 0;
+  let cpuOnlyLacks = 0;
+  let noAccess = 0;
+  for (let row = 0; row < length; row++) {
+    const share = shares[row] ?? 0;
+    const hasCpu = cpuFreeMilli >= (cpuMilli[row] ?? 0);
+    const at = first + (group[row] ?? 0);
+    const able = ableOf[at] ?? 0;
+    if (able === ASKS_NONE) {
+      if (hasCpu) cpuOnlyFits += share * idleMilli;
+      else cpuOnlyLacks += share * idleMilli;
+    } else if (able === NO_ACCESS) {
+      noAccess += share * idleMilli;
+    } else if (able >= (gpuCount[row] ?? 0)) {
+      if (hasCpu) lacksGpu += share * (unableOf[at] ?? 0);
+      else lacksCpu += share * idleMilli;
+    } else if (hasCpu) lacksGpu += share * idleMilli;
+    else lacksBoth += share * idleMilli;
+  }
+  return lacksBoth + lacksGpu + lacksCpu + cpuOnlyFits + cpuOnlyLacks + noAccess;
 }

@@ -30,6 +30,9 @@ export class Mix {
   readonly core: Float64Array;
   readonly gpuCount: Int32Array;
   readonly constraint: Int32Array;
+  /** Classes that ask the same of a single GPU are one group: its number by row, and the first row of each group. */
+  readonly group: Int32Array;
+  readonly groupHeads: Int32Array;
   /** Weight of stranded compute against stranded memory: the part of typical demand that names compute. */
   readonly coreWeight: number;
   /** The most CPU that a class asks for. */
@@ -48,6 +51,14 @@ export class Mix {
     this.core = Float64Array.from(classes, (each) => each.corePerGpu);
     this.gpuCount = Int32Array.from(classes, (each) => each.gpuCount);
     this.constraint = Int32Array.from(classes, (each) => each.constraintId);
+    const groups = new Map<string, { readonly number: number; readonly head: number }>();
+    this.group = Int32Array.from(classes, ({ slicesPerGpu, corePerGpu, constraintId }, row) => {
+      const key = `${slicesPerGpu};${corePerGpu};${constraintId}`;
+      const known = groups.get(key) ?? { number: groups.size, head: row };
+      groups.set(key, known);
+      return known.number;
+    });
+    this.groupHeads = Int32Array.from(groups.values(), ({ head }) => head);
     const namesCore = classes.reduce((sum, each, at) => sum + (each.corePerGpu > 0 ? (shares[at] ?? 0) : 0), 0);
     this.coreWeight = namesCore / 2;
     this.mostCpuMilli = this.cpuMilli.reduce((most, each) => Math.max(most, each), 0);

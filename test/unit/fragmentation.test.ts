@@ -81,31 +81,59 @@ describe('the fragmentation of a node', () => {
   });
 });
 
-describe('trying a pod on one GPU', () => {
-  it('gives what measuring the node afresh with the pod on it gives', () => {
-    const sizes = fc.array(fc.record({ slices: fc.constantFrom(16, 24, 80), model: fc.constantFrom('T4', 'A100') }), {
-      minLength: 1,
-      maxLength: 6,
-    });
-    const rows = fc.array(
-      fc.record({
-        slices: fc.integer({ min: 0, max: 24 }),
-        count: fc.constantFrom(1, 2),
-        core: fc.constantFrom(0, 0, 30),
-        cpu: fc.constantFrom(1000, 4000),
-        onlyT4: fc.boolean(),
-      }),
-      { minLength: 1, maxLength: 6 },
+/** The definition, class by class and GPU by GPU. */
+function fragmentedMilli(state: ClusterState, mix: Mix): number {
+  const gpus = Array.from({ length: state.gpuCount[0] ?? 0 }, (_, gpu) => ({
+    free: state.gpuFree[gpu] ?? 0,
+    core: state.gpuFreeCore[gpu] ?? 0,
+    model: state.gpuModel[gpu] ?? 0,
+    idle:
+      (1 - mix.coreWeight) * ((state.gpuFree[gpu] ?? 0) / (state.gpuCapacity[gpu] ?? 1)) * 1000 +
+      mix.coreWeight * (state.gpuFreeCore[gpu] ?? 0) * 10,
+  }));
+  const idleOf = (some: typeof gpus): number => some.reduce((sum, { idle }) => sum + idle, 0);
+  return Array.from(mix.share, (share, at) => {
+    const { slicesPerGpu, corePerGpu, gpuCount, cpuMilli, constraintId } = mix.row(at);
+    const able = gpus.filter(
+      ({ free, core, model }) =>
+        slicesPerGpu > 0 && state.models.admits(constraintId, model) && free >= slicesPerGpu && core >= corePerGpu,
     );
+    const isUsable = slicesPerGpu > 0 && able.length >= gpuCount && (state.cpuFreeMilli[0] ?? 0) >= cpuMilli;
+    return share * (isUsable ? idleOf(gpus.filter((gpu) => !able.includes(gpu))) : idleOf(gpus));
+  }).reduce((sum, each) => sum + each, 0);
+}
+
+describe('trying a pod on one GPU', () => {
+  const sizes = fc.array(fc.record({ slices: fc.constantFrom(16, 24, 80), model: fc.constantFrom('T4', 'A100') }), {
+    minLength: 1,
+    maxLength: 6,
+  });
+  const rows = fc.array(
+    fc.record({
+      slices: fc.constantFrom(0, 4, 4, 9, 16, 24),
+      count: fc.constantFrom(1, 2),
+      core: fc.constantFrom(0, 0, 30, 75),
+      cpu: fc.constantFrom(1000, 4000),
+      onlyT4: fc.boolean(),
+    }),
+    { minLength: 1, maxLength: 6 },
+  );
+  const taken = fc.array(fc.record({ slices: fc.nat(12), core: fc.constantFrom(0, 10, 50) }));
+
+  it('gives what the definition gives for the node with the pod on it', () => {
     fc.assert(
-      fc.property(sizes, rows, fc.array(fc.nat(12)), fc.nat(100), (gpus, classes, taken, at) => {
+      fc.property(sizes, rows, taken, fc.nat(100), (gpus, classes, held, at) => {
         const state = new ClusterState();
         new Ledger(state).upsertNode(node({ name: 'n', gpus, cpu: '6' }));
-        taken.slice(0, gpus.length).forEach((slices, gpu) => (state.gpuFree[gpu] = (state.gpuFree[gpu] ?? 0) - slices));
+        const take = (gpu: number, slices: number, core: number): void => {
+          state.gpuFree[gpu] = (state.gpuFree[gpu] ?? 0) - slices;
+          state.gpuFreeCore[gpu] = (state.gpuFreeCore[gpu] ?? 0) - core;
+        };
+        held.slice(0, gpus.length).forEach(({ slices, core }, gpu) => take(gpu, slices, core));
         const t4 = state.models.constraintId({ allow: ['T4'], deny: [] });
-        const free = state.models.constraintId({ allow: [], deny: [] });
+        const any = state.models.constraintId({ allow: [], deny: [] });
         const mixClasses = classes.map(({ slices, count, core, cpu, onlyT4 }) =>
-          classOf(slices, count, cpu, onlyT4 ? t4 : free, core),
+          classOf(slices, slices === 0 ? 0 : count, cpu, onlyT4 ? t4 : any, core),
         );
         const mix = new Mix(
           1,
@@ -115,13 +143,37 @@ describe('trying a pod on one GPU', () => {
         const gpu = at % gpus.length;
         const meter = new FragmentationMeter();
         meter.read(state, 0, mix);
-        meter.measure();
+        expect(meter.measure()).toBeCloseTo(fragmentedMilli(state, mix), 6);
         const tried = meter.afterOn(gpu, 3, 20, 3000);
         meter.take(gpu, 3, 20);
         expect(tried).toBeCloseTo(meter.measure(3000), 6);
+        take(gpu, 3, 20);
+        state.cpuFreeMilli[0] = (state.cpuFreeMilli[0] ?? 0) - 3000;
+        expect(tried).toBeCloseTo(fragmentedMilli(state, mix), 6);
       }),
-      { numRuns: 300, seed: 5 },
+      { numRuns: 400, seed: 5 },
     );
+  });
+});
+
+describe('a meter that is used again', () => {
+  it('tries a pod among any number of classes as a new one does', () => {
+    const state = new ClusterState();
+    new Ledger(state).upsertNode(node({ name: 'n', gpus: [{ slices: 1000 }, { slices: 1000 }], cpu: '64' }));
+    const used = new FragmentationMeter();
+    for (const classes of [65, 120, 500, 2]) {
+      const mix = new Mix(
+        1,
+        Array.from({ length: classes }, (_, at) => classOf(1000 - at)),
+        Array.from({ length: classes }, () => 1 / classes),
+      );
+      const tried = [used, new FragmentationMeter()].map((meter) => {
+        meter.read(state, 0, mix);
+        return meter.afterOn(0, 300, 0, 1000);
+      });
+      expect(tried[0]).toBe(tried[1]);
+      expect(tried[0]).toBeGreaterThan(0);
+    }
   });
 });
 
