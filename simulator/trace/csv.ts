@@ -12,33 +12,54 @@ export interface Column {
   readonly meaning: string;
 }
 
-/** One line of the file. Valid until the next one is read. */
+/** One line of the file. Valid until the next one is read. Cells are cut out of the line only when they are asked for. */
 export class Row {
   line = 0;
-  cells: readonly string[] = [];
+  /** Cells of the heading. */
+  readonly width: number;
+  #text = '';
+  /** Where each cell of the line begins, and where one more would. */
+  readonly #starts: Int32Array;
   readonly #file: string;
   readonly #columns: readonly Column[];
   readonly #positions: readonly number[];
 
-  constructor(file: string, columns: readonly Column[], positions: readonly number[]) {
+  constructor(file: string, columns: readonly Column[], positions: readonly number[], width: number) {
     this.#file = file;
     this.#columns = columns;
     this.#positions = positions;
+    this.width = width;
+    this.#starts = new Int32Array(width + 1);
+  }
+
+  /** Takes in a line; returns how many cells it has, of which no more than `width` can be read. */
+  read(text: string, line: number): number {
+    this.#text = text;
+    this.line = line;
+    let cells = 0;
+    for (let start = 0; start >= 0; cells++) {
+      if (cells < this.width) this.#starts[cells] = start;
+      const comma = text.indexOf(',', start);
+      start = comma < 0 ? -1 : comma + 1;
+    }
+    this.#starts[this.width] = text.length + 1;
+    return cells;
   }
 
   /** The cell of column number `at` of the columns asked for; empty where an optional column is absent. */
   text(at: number): string {
-    return this.cells[this.#positions[at] ?? -1] ?? '';
+    const cell = this.#positions[at] ?? -1;
+    return cell < 0 ? '' : this.#text.slice(this.#starts[cell], (this.#starts[cell + 1] ?? 0) - 1);
   }
 
   /** A whole number from `least` to `most`. */
   whole(at: number, least: number, most: number): number {
-    const text = this.text(at);
-    const value = parseWhole(text);
+    const cell = this.#positions[at] ?? -1;
+    const value = cell < 0 ? -1 : parseWhole(this.#text, this.#starts[cell] ?? 0, (this.#starts[cell + 1] ?? 0) - 1);
     if (value >= least && value <= most) return value;
     const { name, meaning } = this.#columns[at] ?? { name: '', meaning: '' };
     const range = `a whole number from ${least} to ${most}`;
-    throw this.fault(`${name} is ${quoted(text)}, not ${range}`, `write ${meaning}`);
+    throw this.fault(`${name} is ${quoted(this.text(at))}, not ${range}`, `write ${meaning}`);
   }
 
   fault(what: string, mend: string): TraceFault {
@@ -55,13 +76,11 @@ export async function readCsv(
 ): Promise<void> {
   const all = [...columns, ...optional];
   let row: Row | undefined;
-  let width = 0;
   let emptyLine = 0;
   await readLines(file, MAX_LINE_BYTES, (text, line) => {
     if (row === undefined) {
       const heading = headingOf(text);
-      width = heading.length;
-      row = new Row(file, all, positionsOf(file, heading, columns, optional));
+      row = new Row(file, all, positionsOf(file, heading, columns, optional), heading.length);
       return;
     }
     if (text === '') {
@@ -70,13 +89,11 @@ export async function readCsv(
     }
     if (emptyLine > 0)
       throw faultAt(file, emptyLine, 'the line is empty', 'remove it; only the end of the file may be');
-    const cells = text.split(',');
-    if (cells.length !== width) {
-      const what = `${cells.length} cells where the heading has ${width}`;
+    const cells = row.read(text, line);
+    if (cells !== row.width) {
+      const what = `${cells} cells where the heading has ${row.width}`;
       throw faultAt(file, line, what, 'give every column a cell, write no commas inside cells, and cut off no line');
     }
-    row.line = line;
-    row.cells = cells;
     take(row);
   });
   if (row === undefined)
@@ -84,11 +101,11 @@ export async function readCsv(
   if (row.line === 0) throw faultAt(file, 2, 'no data after the heading', 'is the file complete?');
 }
 
-/** -1 where the text is not a plain whole number of at most 12 digits. */
-function parseWhole(text: string): number {
-  if (text.length === 0 || text.length > 12) return -1;
+/** -1 where the text from `start` to `end` is not a plain whole number of at most 12 digits. */
+function parseWhole(text: string, start: number, end: number): number {
+  if (end <= start || end > start + 12) return -1;
   let value = 0;
-  for (let at = 0; at < text.length; at++) {
+  for (let at = start; at < end; at++) {
     const digit = text.charCodeAt(at) - 48;
     if (digit < 0 || digit > 9) return -1;
     value = value * 10 + digit;

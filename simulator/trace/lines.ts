@@ -16,18 +16,39 @@ export type TakeLine = (text: string, line: number) => void;
 export async function readLines(file: string, maxLineBytes: number, take: TakeLine): Promise<void> {
   const splitter = new LineSplitter(file, maxLineBytes, take);
   const isGzip = startsLikeGzip(file);
-  const source = createReadStream(file, { highWaterMark: CHUNK_BYTES });
-  const stream = isGzip ? source.pipe(createGunzip({ chunkSize: CHUNK_BYTES })) : source;
-  // `pipe` does not pass on errors of the source.
-  if (isGzip) source.on('error', (error) => stream.destroy(error));
   try {
-    for await (const chunk of stream) splitter.write(chunkOf(chunk));
+    for await (const chunk of isGzip ? unzipped(file) : chunksOf(file)) splitter.write(chunk);
   } catch (error) {
-    source.destroy();
     if (error instanceof TraceFault) throw error;
     throw isGzip ? gzipFault(file, splitter.line, error) : unreadable(file, error);
   }
   splitter.end();
+}
+
+/** The file's bytes; each chunk is valid until the next one. Nobody else waits for this process, so it need not. */
+function* chunksOf(file: string): Generator<Buffer> {
+  const handle = openSync(file, 'r');
+  try {
+    const chunk = Buffer.allocUnsafe(CHUNK_BYTES);
+    for (let length = -1; length !== 0;) {
+      length = readSync(handle, chunk);
+      if (length > 0) yield chunk.subarray(0, length);
+    }
+  } finally {
+    closeSync(handle);
+  }
+}
+
+async function* unzipped(file: string): AsyncGenerator<Buffer> {
+  const source = createReadStream(file, { highWaterMark: CHUNK_BYTES });
+  const stream = source.pipe(createGunzip({ chunkSize: CHUNK_BYTES }));
+  // `pipe` does not pass on errors of the source.
+  source.on('error', (error) => stream.destroy(error));
+  try {
+    for await (const chunk of stream) yield chunkOf(chunk);
+  } finally {
+    source.destroy();
+  }
 }
 
 function chunkOf(chunk: unknown): Buffer {
@@ -90,7 +111,7 @@ class LineSplitter {
     if (rest.length === 0) return;
     this.#pendingBytes += rest.length;
     if (this.#pendingBytes > this.#maxBytes) throw this.#tooLong();
-    // The stream may reuse the memory of a chunk.
+    // The memory of a chunk is used again.
     this.#pending.push(Buffer.from(rest));
   }
 

@@ -97,6 +97,7 @@ describe('the pod list', () => {
   it.each([
     ['more than a GPU', 'a,4000,8192,1,1001,', /:2: gpu_milli is "1001", not a whole number from 0 to 1000/],
     ['a fraction of a GPU', 'a,4000,8192,1,0.5,', /:2: gpu_milli is "0.5".*thousandths of each GPU/],
+    ['no amount', 'a,4000,,1,500,', /:2: memory_mib is "", not a whole number/],
     ['a share without a GPU', 'a,4000,8192,0,500,', /:2: gpu_milli is 500 but num_gpu is 0/],
     ['a GPU without a share', 'a,4000,8192,1,0,', /:2: gpu_milli is 0 but num_gpu is 1/],
     ['shares of several GPUs', 'a,4000,8192,2,500,', /:2: gpu_milli is 500 with num_gpu 2/],
