@@ -100,12 +100,12 @@ export interface LearnedMix {
 export function typicalMix(version: number, requests: Iterable<MixClass>, models: ModelCatalog): Mix {
   const counts = new Map<string, { readonly class: MixClass; count: number }>();
   let total = 0;
-  for (const each of requests) {
+  for (const [each, count] of countsOf(requests)) {
     const key = classKey(each);
     const known = counts.get(key);
-    if (known === undefined) counts.set(key, { class: each, count: 1 });
-    else known.count++;
-    total++;
+    if (known === undefined) counts.set(key, { class: each, count });
+    else known.count += count;
+    total += count;
   }
   const ordered = [...counts.values()].sort((a, b) => b.count - a.count || descending(a.class, b.class, models));
   let covered = 0;
@@ -128,6 +128,13 @@ export function typicalMix(version: number, requests: Iterable<MixClass>, models
     shares,
     whole,
   );
+}
+
+/** By object: most equal classes are one object, and a key is made for each object only. */
+function countsOf<T>(items: Iterable<T>): ReadonlyMap<T, number> {
+  const counts = new Map<T, number>();
+  for (const each of items) counts.set(each, (counts.get(each) ?? 0) + 1);
+  return counts;
 }
 
 /** Before anything has been learned a request itself is all that is typical. */
@@ -171,6 +178,8 @@ export class MixLearner {
   readonly #models: ModelCatalog;
   readonly #window: number;
   readonly #seen: MixClass[] = [];
+  /** Equal pods share a request, so its class is made once. */
+  readonly #classes = new WeakMap<PodRequest, MixClass>();
   #next = 0;
   #learned = 0;
   #reviewAt = 1;
@@ -237,7 +246,10 @@ export class MixLearner {
 
   /** Call once for each pod, when it is first seen. */
   learn(request: PodRequest): void {
-    this.#seen[this.#next] = mixClassOf(request, this.#models);
+    const known = this.#classes.get(request);
+    const itsClass = known ?? mixClassOf(request, this.#models);
+    if (known === undefined) this.#classes.set(request, itsClass);
+    this.#seen[this.#next] = itsClass;
     this.#next = (this.#next + 1) % this.#window;
     this.#learned++;
     if (this.#learned >= this.#reviewAt) this.#review();

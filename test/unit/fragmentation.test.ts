@@ -194,6 +194,15 @@ describe('the learned mix', () => {
     expect([...mix.share]).toEqual([1]);
   });
 
+  it('counts equal requests alike, whether they are one object or several', () => {
+    const { models } = new ClusterState();
+    const [four, eight, two] = [4, 8, 2].map((slices) => mixClassOf(request(slices), models));
+    if (four === undefined || eight === undefined || two === undefined) throw new Error('three classes');
+    const mix = typicalMix(1, [{ ...four }, eight, four, four, { ...eight }, two, four, { ...two }], models);
+    expect([...mix.slices]).toEqual([4, 8, 2]);
+    expect([...mix.share]).toEqual([0.5, 0.25, 0.25]);
+  });
+
   it('follows the requests of its window and keeps its version while they stay alike', () => {
     const { models } = new ClusterState();
     const learner = new MixLearner(models, 64);
