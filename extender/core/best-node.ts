@@ -1,7 +1,7 @@
 // The best node for one shape, kept up to date as single nodes change: a tournament over the nodes in name order, in
 // which the left of two equals wins. A change costs the logarithm of the number of nodes, and reading the best nothing.
 
-import type { ClusterState } from './state.ts';
+import { NODE_ABSENT, type ClusterState } from './state.ts';
 
 /** What the tournament reads: by node index, 0 in `reasons` where the node fits. */
 export interface Judged {
@@ -51,7 +51,9 @@ export class BestNode {
     this.#leaves = leaves;
     this.#winners = new Int32Array(2 * leaves).fill(NOBODY);
     this.#entrants = new Int32Array(leaves).fill(NOBODY);
-    for (const node of state.nodeIndices()) this.#entrants[this.#ranks[node] ?? 0] = node;
+    for (let node = 0; node < state.nodeSlots; node++) {
+      if (state.nodeKind[node] !== NODE_ABSENT) this.#entrants[this.#ranks[node] ?? 0] = node;
+    }
   }
 
   /** Call after the verdict of a node has been written. */
