@@ -9,8 +9,6 @@ import { loadAgentConfig, type AgentConfig } from './config.ts';
 import { chooseInventory } from './inventory/choose.ts';
 import { inClusterCredentials, kubeconfigCredentials, type KubeCredentials } from './kube/credentials.ts';
 import { createRestClient } from './kube/rest.ts';
-import { runCheck } from './check.ts';
-import { systemProbes } from './check-probes.ts';
 import { chooseBinding, limiterFor } from './runtime-choice.ts';
 
 const EXIT_USAGE = 2;
@@ -30,6 +28,8 @@ if (loaded.kind !== 'config') {
 
 const { config, warnings, effective } = loaded;
 if (config.check) {
+  // What only a look at the node needs stays out of an agent's memory.
+  const [{ runCheck }, { systemProbes }] = await Promise.all([import('./check.ts'), import('./check-probes.ts')]);
   const { text, ok } = await runCheck(config, systemProbes({ credentials: () => credentials(config), userAgent }));
   process.stdout.write(text);
   process.exit(ok ? 0 : 1);

@@ -1,7 +1,8 @@
 // The agent's listener for probes, people, Prometheus and the extender: /healthz, /readyz, /metrics, /report. Read-only,
 // over node:http alone, because the agent must stay small.
 
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { http } from './node-http.ts';
 
 export interface OpsViews {
   /** What keeps the agent from its work at the moment; undefined while it is ready. */
@@ -29,7 +30,7 @@ export async function startOpsListener(
   at: { readonly host: string; readonly port: number },
   views: OpsViews,
 ): Promise<OpsListener> {
-  const server = createServer(
+  const server = http.createServer(
     { requestTimeout: TIMEOUT_MILLIS, headersTimeout: TIMEOUT_MILLIS },
     (request, response) => {
       answer(request, response, views).catch((error: unknown) => {

@@ -2,7 +2,8 @@
 // Its CPU figure needs two looks half a second apart and runs a short shell command, so figures are kept for a while and
 // a fresh set is fetched at most once at a time.
 
-import { currentLoad, mem } from 'systeminformation';
+import { createRequire } from 'node:module';
+import type * as SystemInformation from 'systeminformation';
 
 export interface HostLoad {
   readonly cores: number;
@@ -28,6 +29,10 @@ export interface HostFacts {
 }
 
 const MIB = 1024 * 1024;
+const require = createRequire(import.meta.url);
+// The entry point of the package would load its sixteen other parts too.
+const { currentLoad } = require('systeminformation/lib/cpu.js') as Pick<typeof SystemInformation, 'currentLoad'>;
+const { mem } = require('systeminformation/lib/memory.js') as Pick<typeof SystemInformation, 'mem'>;
 const SYSTEM: HostFacts = { cpu: () => currentLoad(), memory: () => mem() };
 
 /** Reads the host at most once per `maxAgeMillis`; calls in between get the same figures. */

@@ -4,7 +4,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { parse } from 'yaml';
+import { yamlLibrary } from '../../extender/config/yaml-library.ts';
 
 export interface KubeCredentials {
   readonly server: URL;
@@ -37,7 +37,7 @@ export function inClusterCredentials(
 
 /** The current context of a kubeconfig. Throws a sentence that says what is wrong with it. */
 export function kubeconfigCredentials(file: string): KubeCredentials {
-  const config = record(parse(readFileSync(file, 'utf8')), file);
+  const config = record(yamlLibrary().parse(readFileSync(file, 'utf8')), file);
   const context = named(config['contexts'], config['current-context'], 'context', file);
   const cluster = named(config['clusters'], context['cluster'], 'cluster', file);
   const user = context['user'] === undefined ? {} : named(config['users'], context['user'], 'user', file);

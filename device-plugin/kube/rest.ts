@@ -1,7 +1,7 @@
 // The API server over node:https alone: the agent runs on every GPU node and must stay small. Implements the same small
 // interface as the extender's adapter, so that the reflector is shared. Knows no particular objects.
 
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage, type RequestOptions } from 'node:http';
+import type { IncomingMessage, RequestOptions } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import {
   KubeUnreachable,
@@ -12,6 +12,7 @@ import {
   type Query,
 } from '../../extender/kube/kube-api.ts';
 import { splitLines } from '../../extender/kube/lines.ts';
+import { http } from '../node-http.ts';
 import type { KubeCredentials } from './credentials.ts';
 
 export interface NodeKubeApi extends KubeApi {
@@ -34,9 +35,9 @@ export function createRestClient(credentials: KubeCredentials, userAgent: string
   const { server, tls } = credentials;
   const isPlain = server.protocol === 'http:';
   const agent = isPlain
-    ? new HttpAgent({ keepAlive: true, maxSockets: CONNECTIONS })
+    ? new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS })
     : new HttpsAgent({ ...tls, keepAlive: true, maxSockets: CONNECTIONS });
-  const send = isPlain ? httpRequest : httpsRequest;
+  const send = isPlain ? http.request : httpsRequest;
   const open = async (call: Call): Promise<IncomingMessage> => {
     const token = await readToken(credentials);
     const headers: Record<string, string> = { accept: 'application/json', 'user-agent': userAgent };

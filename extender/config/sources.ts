@@ -2,11 +2,11 @@
 // remembers where every value was written, so that an error can point at it. Nothing is validated here beyond spelling.
 
 import { Command, CommanderError, Option } from 'commander';
-import { isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml';
 import type { ParsedNode } from 'yaml';
 import { CONFIG_ENV } from './option-set.ts';
 import type { OptionSpec } from './option-set.ts';
 import { didYouMean } from './suggest.ts';
+import { yamlLibrary } from './yaml-library.ts';
 
 export interface Setting {
   readonly value: unknown;
@@ -161,6 +161,7 @@ function listItems(text: string): string[] {
 
 /** Reads the YAML file. Every problem carries `file:line`. */
 export function readYaml(text: string, file: string, specs: readonly OptionSpec[]): Layer {
+  const { isMap, isScalar, LineCounter, parseDocument } = yamlLibrary();
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true, strict: true });
   const at = (offset: number): string => `${file}:${lines.linePos(offset).line}`;
@@ -194,6 +195,7 @@ export function readYaml(text: string, file: string, specs: readonly OptionSpec[
 
 /** Scalars and lists of scalars; anything else is no value of any option and is left for the schema to refuse. */
 function plain(node: ParsedNode | null): unknown {
+  const { isScalar, isSeq } = yamlLibrary();
   if (isScalar(node)) return node.value;
   if (isSeq(node)) return node.items.map((item) => (isScalar(item) ? item.value : null));
   return {};
