@@ -37,11 +37,15 @@ export class BestNode {
   /** Plays every match. Call after the verdicts of many nodes have been written, or when it is stale. */
   rebuild(state: ClusterState): void {
     if (this.isStale(state)) this.#seat(state);
+    this.#enter();
+    for (let match = this.#leaves - 1; match > 0; match--) this.#winners[match] = this.#winnerOf(match);
+  }
+
+  #enter(): void {
     for (let rank = 0; rank < this.#leaves; rank++) {
       const node = this.#entrants[rank] ?? NOBODY;
       this.#winners[this.#leaves + rank] = node >= 0 && this.#judged.reasons[node] === 0 ? node : NOBODY;
     }
-    for (let match = this.#leaves - 1; match > 0; match--) this.#winners[match] = this.#winnerOf(match);
   }
 
   #seat(state: ClusterState): void {

@@ -56,23 +56,29 @@ export class RefusalJudge {
   }
 
   #gpuReason(request: PodRequest): RefusalReason {
+    const { isAnywhere, split, cpu, memory } = this.#idleBy(request);
+    if (!isAnywhere) return 'never';
+    if (split + cpu + memory < request.gpuCount * request.slicesPerGpu) return 'full';
+    if (split > cpu + memory) return 'split';
+    return memory > cpu ? 'memory' : 'cpu';
+  }
+
+  /** Idle milli of the nodes that could host the pod if they were empty, by what each of them lacks. */
+  #idleBy(request: PodRequest): { isAnywhere: boolean; split: number; cpu: number; memory: number } {
     const { state } = this.#engine.ledger;
     const { gpuCount, slicesPerGpu, host } = request;
     const { reasons } = this.#engine.verdicts(this.#engine.shapeOf(request, '', NO_LABELS));
     const constraint = state.models.constraintId(request.models);
-    // Plain locals: this runs over every GPU for most refusals.
+    // Plain locals: this runs over every GPU for many refusals.
     const { nodeSlots, gpuStart, gpuCount: gpusOf, gpuFree, gpuModel, cpuFreeMilli, models } = state;
-    let idleSplit = 0;
-    let idleCpu = 0;
-    let idleMemory = 0;
-    let isAnywhere = false;
+    const idle = { isAnywhere: false, split: 0, cpu: 0, memory: 0 };
     for (let node = 0; node < nodeSlots; node++) {
       const start = gpuStart[node] ?? 0;
       const end = start + (gpusOf[node] ?? 0);
       // All GPUs of a simulated node are of one model. A node that lacks CPU may also be of the wrong kind.
       if (end - start < gpuCount || !isResolvable(reasons[node] ?? FITS)) continue;
       if (!models.admits(constraint, gpuModel[start] ?? -1)) continue;
-      isAnywhere = true;
+      idle.isAnywhere = true;
       let free = 0;
       let fitting = 0;
       for (let gpu = start; gpu < end; gpu++) {
@@ -80,13 +86,10 @@ export class RefusalJudge {
         free += room;
         if (room >= slicesPerGpu) fitting++;
       }
-      if (fitting < gpuCount) idleSplit += free;
-      else if ((cpuFreeMilli[node] ?? 0) < host.cpuMilli) idleCpu += free;
-      else idleMemory += free;
+      if (fitting < gpuCount) idle.split += free;
+      else if ((cpuFreeMilli[node] ?? 0) < host.cpuMilli) idle.cpu += free;
+      else idle.memory += free;
     }
-    if (!isAnywhere) return 'never';
-    if (idleSplit + idleCpu + idleMemory < gpuCount * slicesPerGpu) return 'full';
-    if (idleSplit > idleCpu + idleMemory) return 'split';
-    return idleMemory > idleCpu ? 'memory' : 'cpu';
+    return idle;
   }
 }
