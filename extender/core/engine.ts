@@ -132,12 +132,13 @@ export class Engine {
     if (reason !== FITS) return { kind: 'rejected', reason };
     const { state } = this.ledger;
     const start = state.gpuStart[node] ?? 0;
-    const gpus: GpuKey[] = [];
+    const chosen: GpuKey[] = [];
     for (let each = 0; each < this.#bench.choice.count; each++) {
       const at = start + (this.#bench.choice.gpus[each] ?? 0);
-      gpus.push(gpuKey(state.gpuUuid[at] ?? '', state.gpuIndex[at] ?? 0));
+      chosen.push(gpuKey(state.gpuUuid[at] ?? '', state.gpuIndex[at] ?? 0));
     }
-    gpus.sort((a, b) => a.index - b.index);
+    // A copy is no longer than it must be; an array that grew keeps room for more as long as the pod lives.
+    const gpus = chosen.toSorted((a, b) => a.index - b.index);
     return { kind: 'placed', gpus, allocation: allocationFor(shape.request, gpus), score };
   }
 

@@ -23,6 +23,8 @@ export type Attempt =
 const UNFIT: Attempt = { kind: 'unfit' };
 const UNSEEN: Attempt = { kind: 'unseen' };
 const NO_LABELS = {};
+const NO_DEMAND = { kind: 'none' } as const;
+const NO_CLAIM = { kind: 'none' } as const;
 
 export class Placer {
   readonly cluster: SimulatedCluster;
@@ -75,7 +77,7 @@ function podRecord(uid: string, request: PodRequest): PodRecord {
     deleting: false,
     labels: NO_LABELS,
     host: request.host,
-    demand: { kind: 'none' },
-    claim: { kind: 'none' },
+    demand: NO_DEMAND,
+    claim: NO_CLAIM,
   };
 }
