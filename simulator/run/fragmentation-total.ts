@@ -1,6 +1,7 @@
 // The fragmentation amount of the whole cluster, kept up to date by measuring only nodes that changed.
 
 import type { Engine } from '../../extender/core/engine.ts';
+import { Twins } from '../../extender/core/twins.ts';
 
 export class FragmentationTotal {
   milli = 0;
@@ -11,7 +12,13 @@ export class FragmentationTotal {
     this.#engine = engine;
     const { state } = engine.ledger;
     this.#byNode = new Float64Array(state.nodeSlots);
-    for (let node = 0; node < state.nodeSlots; node++) this.changed(node);
+    const firsts = new Twins().firsts(state);
+    for (let node = 0; node < state.nodeSlots; node++) {
+      const first = firsts[node] ?? node;
+      const milli = first === node ? engine.fragmentedMilli(node) : (this.#byNode[first] ?? 0);
+      this.#byNode[node] = milli;
+      this.milli += milli;
+    }
   }
 
   /** Call after a pod took or left its place on the node. */

@@ -18,8 +18,11 @@ export function occupancyLines(state: ClusterState, { nodes, order }: Workload):
     const node = nodes[row];
     if (node === undefined || node.gpus === 0) continue;
     const start = state.gpuStart[position] ?? 0;
-    const milli = Array.from({ length: node.gpus }, (_, gpu) => MILLI_PER_GPU - (state.gpuFree[start + gpu] ?? 0));
-    lines[row] = `${node.name},${node.model},${milli.join('|')}`;
+    let line = `${node.name},${node.model}`;
+    for (let gpu = 0; gpu < node.gpus; gpu++) {
+      line += `${gpu === 0 ? ',' : '|'}${MILLI_PER_GPU - (state.gpuFree[start + gpu] ?? 0)}`;
+    }
+    lines[row] = line;
   }
   return lines.filter((line) => line !== '');
 }
