@@ -74,7 +74,10 @@ export class ShapeVerdicts {
     if (this.#generation === state.generation && this.#policyVersion === version) return this;
     this.#fitLength(state.nodeSlots);
     if (this.#policyVersion === version && this.#generation >= 0) this.#judgeChanged(this.#generation);
-    else this.#judgeAll();
+    else {
+      this.#judgeAll();
+      this.#best?.rebuild(state);
+    }
     this.#generation = state.generation;
     this.#policyVersion = version;
     return this;
@@ -121,7 +124,6 @@ export class ShapeVerdicts {
         this.scores[node] = this.scores[first] ?? 0;
       }
     }
-    this.#best?.rebuild(state);
   }
 
   #judge(node: number): void {
