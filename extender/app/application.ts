@@ -13,18 +13,12 @@ import type { Shape } from '../core/shape.ts';
 import { takeSnapshot, type Snapshot } from '../core/snapshot.ts';
 import { ClusterState } from '../core/state.ts';
 import { createBind, type BindEnd } from './bind.ts';
-import type {
-  ExtenderArgs,
-  ExtenderBindingArgs,
-  ExtenderBindingResult,
-  ExtenderFilterResult,
-  HostPriority,
-} from './extender-api.ts';
-import { createFilter } from './filter.ts';
+import type { ExtenderArgs, ExtenderBindingArgs, ExtenderBindingResult } from './extender-api.ts';
+import { createFilter, type FilterVerb } from './filter.ts';
 import { inspect, type InspectDocument } from './inspect.ts';
 import { PodDirectory } from './pod-directory.ts';
 import type { Binder, Clock, EventSink, ObjectFeed, PodReader } from './ports.ts';
-import { createPrioritize } from './prioritize.ts';
+import { createPrioritize, type PrioritizeVerb } from './prioritize.ts';
 import { ReasonTexts } from './reason-texts.ts';
 import { nodeFeed, podFeed, unhealthyFeed, type UnhealthyList } from './reconcile.ts';
 import { sweepReservations } from './sweep.ts';
@@ -62,8 +56,13 @@ export interface Application {
     readonly nodes: ObjectFeed<NodeRecord>;
     readonly unhealthyLists: ObjectFeed<UnhealthyList>;
   };
-  filter(args: ExtenderArgs): ExtenderFilterResult;
-  prioritize(args: ExtenderArgs): readonly HostPriority[];
+  readonly filter: FilterVerb['filter'];
+  readonly prioritize: PrioritizeVerb['prioritize'];
+  /** Filter and prioritize for names that are bytes of a request. */
+  readonly inBytes: {
+    readonly filter: FilterVerb['filterHosts'];
+    readonly prioritize: PrioritizeVerb['prioritizeHosts'];
+  };
   bind(args: ExtenderBindingArgs): Promise<ExtenderBindingResult>;
   /** Why a pod would go where it goes; undefined where no such GPU pod is known. */
   explain(pod: {
@@ -82,8 +81,12 @@ export function createApplication(options: ApplicationOptions, ports: Applicatio
   const ledger = new Ledger(new ClusterState());
   const engine = new Engine({ ...options, ledger });
   const pending = new PodDirectory();
-  const readPod = ({ Pod }: ExtenderArgs): PodRecord | undefined => (Pod ? podRecord(Pod, profile) : undefined);
+  const readPod = ({ Pod }: Pick<ExtenderArgs, 'Pod'>): PodRecord | undefined =>
+    Pod ? podRecord(Pod, profile) : undefined;
   const reporter = createReporter(ports);
+  const texts = new ReasonTexts(profile.name);
+  const { filter, filterHosts } = createFilter({ engine, readPod, refusal, narrow, ranking, texts, ...reporter });
+  const { prioritize, prioritizeHosts } = createPrioritize({ engine, readPod, refusal, ranking });
   const bindDeps = { engine, pending, binder: ports.binder, podReader: ports.podReader, clock, profile, timeoutMillis };
   return {
     engine,
@@ -93,16 +96,9 @@ export function createApplication(options: ApplicationOptions, ports: Applicatio
       nodes: nodeFeed({ engine }),
       unhealthyLists: unhealthyFeed({ engine }),
     },
-    filter: createFilter({
-      engine,
-      readPod,
-      refusal,
-      narrow,
-      ranking,
-      texts: new ReasonTexts(profile.name),
-      ...reporter,
-    }),
-    prioritize: createPrioritize({ engine, readPod, refusal, ranking }),
+    filter,
+    prioritize,
+    inBytes: { filter: filterHosts, prioritize: prioritizeHosts },
     bind: createBind({ ...bindDeps, refusal, onEnd: reporter.onEnd }),
     explain: ({ namespace, name }) => {
       const pod = pending.byName(namespace, name) ?? placedPod(ledger, namespace, name);

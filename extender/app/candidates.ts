@@ -2,51 +2,82 @@
 
 import type { NodeManifest } from '../core/manifest.ts';
 import type { ClusterState } from '../core/state.ts';
-import type { ExtenderArgs } from './extender-api.ts';
+import type { ExtenderArgs, ExtenderFilterResult } from './extender-api.ts';
+import type { HostArgs, HostBytes } from './hosts.ts';
 
 export class Candidates {
+  /** By candidate: the node's index, or -1 where the node is not known. */
   indices: Int32Array = new Int32Array(1024);
   count = 0;
-  names: readonly string[] = [];
-  /** Set when full nodes were sent, in the order of `names`. */
-  nodes: readonly NodeManifest[] | undefined;
-  /** Which node followed each node in earlier calls; slot 0 is for the first of a call. */
-  #successor: Int32Array = new Int32Array(1024);
+  /** Set when the names came as bytes; then no string is made of a name unless somebody asks for it. */
+  hosts: HostBytes | undefined;
+  #names: readonly string[] = [];
+  /** Set when full nodes were sent, in the order of the names. */
+  #nodes: readonly NodeManifest[] | undefined;
 
   /** Reads names, or the names of full nodes. False where the request carries neither. */
-  read(args: ExtenderArgs, state: ClusterState): boolean {
-    this.nodes = undefined;
+  read(args: ExtenderArgs | HostArgs, state: ClusterState): boolean {
+    this.hosts = undefined;
+    this.#nodes = undefined;
+    if ('Hosts' in args) {
+      this.#readBytes(args.Hosts, state);
+      return true;
+    }
     const items = args.Nodes?.items ?? undefined;
-    if (args.NodeNames !== null && args.NodeNames !== undefined) this.names = args.NodeNames;
+    if (args.NodeNames !== null && args.NodeNames !== undefined) this.#readNames(args.NodeNames, state);
     else if (items !== undefined) {
-      this.nodes = items;
-      this.names = items.map((node) => node.metadata?.name ?? '');
+      this.#nodes = items;
+      this.#readNames(
+        items.map((node) => node.metadata?.name ?? ''),
+        state,
+      );
     } else return false;
-    this.count = this.names.length;
-    if (this.count > this.indices.length) this.indices = new Int32Array(this.count * 2);
-    if (state.nodeSlots >= this.#successor.length) this.#successor = new Int32Array(state.nodeSlots * 2);
-    this.#resolve(state);
     return true;
   }
 
-  /**
-   * kube-scheduler walks its nodes in one order, from a changing start. So each name is first compared with the one that
-   * followed last time; only a wrong guess costs a look-up, which has to hash a string that was never seen before.
-   */
-  #resolve(state: ClusterState): void {
-    const { names, indices } = this;
-    const successor = this.#successor;
-    let previous = 0;
-    for (let each = 0; each < this.count; each++) {
-      const name = names[each] ?? '';
-      const guess = successor[previous] ?? 0;
-      let index = state.nodeNames[guess] === name && state.isPresent(guess) ? guess : -1;
-      if (index < 0) {
-        index = state.indexOf(name) ?? -1;
-        if (index >= 0) successor[previous] = index;
-      }
-      indices[each] = index;
-      previous = index + 1;
+  nameAt(each: number): string {
+    return this.hosts === undefined ? (this.#names[each] ?? '') : this.hosts.nameAt(each);
+  }
+
+  names(): readonly string[] {
+    return this.hosts === undefined ? this.#names : Array.from({ length: this.count }, (_, each) => this.nameAt(each));
+  }
+
+  /** A filter answer in the form of the question: names for names, full nodes for full nodes. */
+  answer(
+    fitting: readonly string[],
+    failed: Readonly<Record<string, string>>,
+    unresolvable: Readonly<Record<string, string>>,
+  ): ExtenderFilterResult {
+    const kept = new Set(fitting);
+    const items = this.#nodes?.filter((node) => kept.has(node.metadata?.name ?? ''));
+    return {
+      Nodes: items === undefined ? null : { items },
+      NodeNames: fitting,
+      FailedNodes: failed,
+      FailedAndUnresolvableNodes: unresolvable,
+      Error: '',
+    };
+  }
+
+  #readBytes(hosts: HostBytes, state: ClusterState): void {
+    this.hosts = hosts;
+    this.#setCount(hosts.count);
+    const { bytes, starts, ends } = hosts;
+    const { indices, count } = this;
+    for (let each = 0; each < count; each++) {
+      indices[each] = state.indexOfBytes(bytes, starts[each] ?? 0, ends[each] ?? 0);
     }
+  }
+
+  #readNames(names: readonly string[], state: ClusterState): void {
+    this.#names = names;
+    this.#setCount(names.length);
+    for (let each = 0; each < this.count; each++) this.indices[each] = state.indexOf(names[each] ?? '') ?? -1;
+  }
+
+  #setCount(count: number): void {
+    this.count = count;
+    if (count > this.indices.length) this.indices = new Int32Array(count * 2);
   }
 }

@@ -4,16 +4,17 @@
 import type { Engine } from '../core/engine.ts';
 import type { PodRecord } from '../core/model.ts';
 import { BestNodes, keptNodes, type Ranking } from '../core/ranking.ts';
-import { FITS, isResolvable, REASON, REASON_COUNT } from '../core/reasons.ts';
+import { FITS, REASON, REASON_COUNT } from '../core/reasons.ts';
 import type { Shape } from '../core/shape.ts';
 import type { ShapeVerdicts } from '../core/verdicts.ts';
 import { Candidates } from './candidates.ts';
 import type { ExtenderArgs, ExtenderFilterResult } from './extender-api.ts';
+import { emptyMap, type HostArgs, JudgedHosts } from './hosts.ts';
 import type { ReasonTexts } from './reason-texts.ts';
 
 export interface FilterDeps {
   readonly engine: Engine;
-  readonly readPod: (args: ExtenderArgs) => PodRecord | undefined;
+  readonly readPod: (args: Pick<ExtenderArgs, 'Pod'>) => PodRecord | undefined;
   /** Why verbs are refused at the moment, if they are. */
   readonly refusal: () => string | undefined;
   readonly texts: ReasonTexts;
@@ -26,18 +27,25 @@ export interface FilterDeps {
   readonly onInvalid: (pod: PodRecord, why: string) => void;
 }
 
-export function createFilter(deps: FilterDeps): (args: ExtenderArgs) => ExtenderFilterResult {
+export interface FilterVerb {
+  readonly filter: (args: ExtenderArgs) => ExtenderFilterResult;
+  /** The same for names in bytes. The hosts are valid until the next call. */
+  readonly filterHosts: (args: HostArgs) => ExtenderFilterResult | JudgedHosts;
+}
+
+export function createFilter(deps: FilterDeps): FilterVerb {
   const candidates = new Candidates();
   const kept = keptNodes(deps.narrow, deps.ranking);
   const best = new BestNodes(Math.max(1, kept));
   const failures = new Int32Array(REASON_COUNT);
-  return (args) => {
+  let outcomes = new Uint8Array(1024);
+  const decide = (args: ExtenderArgs | HostArgs): ExtenderFilterResult | JudgedHosts => {
     const refusal = deps.refusal();
     if (refusal !== undefined) return failure(refusal);
     const pod = deps.readPod(args);
     if (pod === undefined) return failure('arg or pod is nil');
     if (!candidates.read(args, deps.engine.ledger.state)) return failure('cannot get node names');
-    if (pod.demand.kind === 'none') return answer(candidates, allOf(candidates), {}, {});
+    if (pod.demand.kind === 'none') return candidates.answer(candidates.names(), {}, {});
     if (pod.demand.kind === 'invalid') {
       deps.onInvalid(pod, pod.demand.why);
       return refuseEverywhere(candidates, pod.demand.why);
@@ -45,20 +53,30 @@ export function createFilter(deps: FilterDeps): (args: ExtenderArgs) => Extender
     const { request } = pod.demand;
     const shape = deps.engine.shapeOf(request, pod.namespace, pod.labels);
     const verdicts = deps.engine.verdicts(shape);
-    const feasible = countFailures(candidates, verdicts, failures);
+    if (outcomes.length < candidates.count) outcomes = new Uint8Array(candidates.indices.length);
+    const feasible = judge(candidates, verdicts, outcomes, failures);
     deps.onAnswer(pod, shape, failures, feasible);
     if (kept > 0 && feasible > kept && !request.hasSoftPreferences) {
-      return answer(candidates, narrowed(deps.engine, candidates, verdicts, best), {}, {});
+      return candidates.answer(narrowed(deps.engine, candidates, verdicts, outcomes, best), {}, {});
     }
-    return listed(deps, candidates, shape, verdicts);
+    return new JudgedHosts(candidates, outcomes, deps.texts.forShape(shape));
+  };
+  return {
+    filter: (args) => {
+      const decided = decide(args);
+      return decided instanceof JudgedHosts ? decided.toResult() : decided;
+    },
+    filterHosts: decide,
   };
 }
 
-function countFailures(candidates: Candidates, verdicts: ShapeVerdicts, failures: Int32Array): number {
+/** Writes `FITS` or a reason code for each candidate, counts the reasons, and returns how many fit. */
+function judge(candidates: Candidates, verdicts: ShapeVerdicts, outcomes: Uint8Array, failures: Int32Array): number {
   failures.fill(0);
   for (let each = 0; each < candidates.count; each++) {
     const node = candidates.indices[each] ?? -1;
     const reason = node < 0 ? REASON.nodeUnknown : (verdicts.reasons[node] ?? FITS);
+    outcomes[each] = reason;
     failures[reason] = (failures[reason] ?? 0) + 1;
   }
   const feasible = failures[FITS] ?? 0;
@@ -67,79 +85,27 @@ function countFailures(candidates: Candidates, verdicts: ShapeVerdicts, failures
 }
 
 /** The best K in the pod's own ranking. Nodes left out need no entry: the pod has where to go. */
-function narrowed(engine: Engine, candidates: Candidates, verdicts: ShapeVerdicts, best: BestNodes): string[] {
+function narrowed(
+  engine: Engine,
+  candidates: Candidates,
+  verdicts: ShapeVerdicts,
+  outcomes: Uint8Array,
+  best: BestNodes,
+): string[] {
   const { state } = engine.ledger;
   best.begin(verdicts, state);
   for (let each = 0; each < candidates.count; each++) {
-    const node = candidates.indices[each] ?? -1;
-    if (node >= 0 && verdicts.reasons[node] === FITS) best.offer(node);
+    if (outcomes[each] === FITS) best.offer(candidates.indices[each] ?? -1);
   }
   return best.ranked().map((node) => state.nodeNames[node] ?? '');
 }
 
-/**
- * Every feasible node, and a reason for each of the others. Unresolvable ones are in both maps: kube-scheduler before
- * 1.21 reads FailedNodes only and would show the pod no reason at all; later ones let the other map win.
- */
-function listed(deps: FilterDeps, candidates: Candidates, shape: Shape, verdicts: ShapeVerdicts): ExtenderFilterResult {
-  const fitting: string[] = [];
-  const failed = emptyMap();
-  const unresolvable = emptyMap();
-  const textOf = deps.texts.forShape(shape);
-  for (let each = 0; each < candidates.count; each++) {
-    const node = candidates.indices[each] ?? -1;
-    const name = candidates.names[each] ?? '';
-    const reason = node < 0 ? REASON.nodeUnknown : (verdicts.reasons[node] ?? FITS);
-    if (reason === FITS) {
-      fitting.push(name);
-      continue;
-    }
-    const text = textOf(reason, name);
-    failed[name] = text;
-    if (!isResolvable(reason)) unresolvable[name] = text;
-  }
-  return answer(candidates, fitting, failed, unresolvable);
-}
-
 function refuseEverywhere(candidates: Candidates, why: string): ExtenderFilterResult {
   const unresolvable = emptyMap();
-  for (const name of candidates.names) unresolvable[name] = why;
-  return answer(candidates, [], unresolvable, unresolvable);
-}
-
-/** In the form of the question: names for names, full nodes for full nodes. */
-function answer(
-  candidates: Candidates,
-  fitting: readonly string[],
-  failed: Readonly<Record<string, string>>,
-  unresolvable: Readonly<Record<string, string>>,
-): ExtenderFilterResult {
-  const { nodes } = candidates;
-  if (nodes === undefined) return result(fitting, null, failed, unresolvable);
-  const kept = new Set(fitting);
-  const items = nodes.filter((node) => kept.has(node.metadata?.name ?? ''));
-  return result(fitting, { items }, failed, unresolvable);
-}
-
-function result(
-  NodeNames: readonly string[] | null,
-  Nodes: ExtenderFilterResult['Nodes'],
-  FailedNodes: Readonly<Record<string, string>>,
-  FailedAndUnresolvableNodes: Readonly<Record<string, string>>,
-  error = '',
-): ExtenderFilterResult {
-  return { Nodes, NodeNames, FailedNodes, FailedAndUnresolvableNodes, Error: error };
+  for (const name of candidates.names()) unresolvable[name] = why;
+  return candidates.answer([], unresolvable, unresolvable);
 }
 
 function failure(why: string): ExtenderFilterResult {
-  return result(null, null, {}, {}, why);
-}
-
-function allOf(candidates: Candidates): readonly string[] {
-  return candidates.names;
-}
-
-/** `constructor` is a legal node name, so result maps have no prototype. */
-function emptyMap(): Record<string, string> {
-  return Object.create(null) as Record<string, string>;
+  return { Nodes: null, NodeNames: null, FailedNodes: {}, FailedAndUnresolvableNodes: {}, Error: why };
 }

@@ -5,10 +5,11 @@ import type { PodRecord } from '../core/model.ts';
 import { type Ranking, scaleScores } from '../core/ranking.ts';
 import { Candidates } from './candidates.ts';
 import type { ExtenderArgs, HostPriority } from './extender-api.ts';
+import { type HostArgs, ScoredHosts } from './hosts.ts';
 
 export interface PrioritizeDeps {
   readonly engine: Engine;
-  readonly readPod: (args: ExtenderArgs) => PodRecord | undefined;
+  readonly readPod: (args: Pick<ExtenderArgs, 'Pod'>) => PodRecord | undefined;
   readonly refusal: () => string | undefined;
   readonly ranking: Ranking;
 }
@@ -16,10 +17,16 @@ export interface PrioritizeDeps {
 /** The verb cannot be answered now. kube-scheduler ignores a failed prioritize, so it must be an error, not zeros. */
 export class NotAnswering extends Error {}
 
-export function createPrioritize(deps: PrioritizeDeps): (args: ExtenderArgs) => readonly HostPriority[] {
+export interface PrioritizeVerb {
+  readonly prioritize: (args: ExtenderArgs) => readonly HostPriority[];
+  /** The same for names in bytes. The hosts are valid until the next call. */
+  readonly prioritizeHosts: (args: HostArgs) => ScoredHosts;
+}
+
+export function createPrioritize(deps: PrioritizeDeps): PrioritizeVerb {
   const candidates = new Candidates();
   let scores = new Uint8Array(1024);
-  return (args) => {
+  const score = (args: ExtenderArgs | HostArgs): ScoredHosts => {
     const refusal = deps.refusal();
     if (refusal !== undefined) throw new NotAnswering(refusal);
     const { state } = deps.engine.ledger;
@@ -31,6 +38,7 @@ export function createPrioritize(deps: PrioritizeDeps): (args: ExtenderArgs) => 
       const shape = deps.engine.shapeOf(pod.demand.request, pod.namespace, pod.labels);
       scaleScores(deps.engine.verdicts(shape), state, deps.ranking, candidates.indices, candidates.count, scores);
     } else scores.fill(0);
-    return candidates.names.map((Host, each) => ({ Host, Score: scores[each] ?? 0 }));
+    return new ScoredHosts(candidates, scores);
   };
+  return { prioritize: (args) => score(args).toList(), prioritizeHosts: score };
 }

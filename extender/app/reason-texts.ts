@@ -4,6 +4,13 @@ import type { ProfileName } from '../core/resources.ts';
 import { REASON, REASON_COUNT, reasonText } from '../core/reasons.ts';
 import type { Shape } from '../core/shape.ts';
 
+/** The texts for one shape, by reason code. */
+export interface TextsOfShape {
+  of(reason: number, nodeName: string): string;
+  /** Whether the text for this reason differs from node to node. */
+  namesNode(reason: number): boolean;
+}
+
 export class ReasonTexts {
   readonly #profile: ProfileName;
   readonly #byCode: string[] = [];
@@ -12,14 +19,17 @@ export class ReasonTexts {
     this.#profile = profile;
   }
 
-  /** Texts for one shape, made once per call; the returned function is valid until the next call. */
-  forShape(shape: Shape): (reason: number, nodeName: string) => string {
-    for (let reason = 0; reason < REASON_COUNT; reason++) this.#byCode[reason] = reasonText(reason, shape.request);
-    if (this.#profile === 'gpuloom') return (reason) => this.#byCode[reason] ?? '';
-    this.#byCode[REASON.gpuMemory] = 'Insufficient GPU Memory in one device';
-    return (reason, nodeName) =>
-      reason === REASON.notAGpuNode
-        ? `The node ${nodeName} is not for GPU share, need skip`
-        : (this.#byCode[reason] ?? '');
+  /** Made once per call; what is returned is valid until the next call. */
+  forShape(shape: Shape): TextsOfShape {
+    const byCode = this.#byCode;
+    for (let reason = 0; reason < REASON_COUNT; reason++) byCode[reason] = reasonText(reason, shape.request);
+    if (this.#profile === 'gpuloom') return { of: (reason) => byCode[reason] ?? '', namesNode: () => false };
+    byCode[REASON.gpuMemory] = 'Insufficient GPU Memory in one device';
+    const namesNode = (reason: number): boolean => reason === REASON.notAGpuNode;
+    return {
+      of: (reason, nodeName) =>
+        namesNode(reason) ? `The node ${nodeName} is not for GPU share, need skip` : (byCode[reason] ?? ''),
+      namesNode,
+    };
   }
 }

@@ -3,6 +3,7 @@
 // so that a reader who remembers a generation recomputes changed nodes and no others.
 
 import { ModelCatalog } from './model-catalog.ts';
+import { NameIndex } from './name-index.ts';
 
 export const NODE_ABSENT = 0;
 export const NODE_OPEN = 1;
@@ -55,6 +56,7 @@ export class ClusterState {
   generation = 0;
   readonly #journal = new Int32Array(JOURNAL_LENGTH);
   readonly #indexByName = new Map<string, number>();
+  readonly #indexByBytes = new NameIndex();
   readonly #freeSlots: number[] = [];
   readonly #gpuRoom: number[] = [];
   #ranks = new Int32Array(0);
@@ -64,9 +66,9 @@ export class ClusterState {
     return this.#indexByName.get(nodeName);
   }
 
-  /** Whether the index belongs to a node at the moment; the names of removed nodes stay until the index is reused. */
-  isPresent(index: number): boolean {
-    return this.nodeKind[index] !== NODE_ABSENT;
+  /** The node whose name is `bytes[start]` up to, but not including, `bytes[end]`, or -1. */
+  indexOfBytes(bytes: Uint8Array, start: number, end: number): number {
+    return this.#indexByBytes.find(bytes, start, end);
   }
 
   get nodeTotal(): number {
@@ -87,12 +89,14 @@ export class ClusterState {
     this.closedWhy[index] = '';
     this.gpuCount[index] = 0;
     this.#indexByName.set(name, index);
+    this.#indexByBytes.add(name, index);
     this.#ranksStale = true;
     return index;
   }
 
   removeNode(index: number): void {
     this.#indexByName.delete(this.nodeNames[index] ?? '');
+    this.#indexByBytes.remove(index);
     this.nodeKind[index] = NODE_ABSENT;
     this.gpuCount[index] = 0;
     this.links[index] = undefined;

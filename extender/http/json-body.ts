@@ -3,6 +3,7 @@
 // Nothing here knows what the value means.
 
 import type { IncomingMessage } from 'node:http';
+import { type Page, Pages } from './page.ts';
 
 export type Decoded =
   | { readonly kind: 'value'; readonly value: unknown }
@@ -72,15 +73,24 @@ export class BodyRefused extends Error {
 }
 
 type BodyDone = (error: Error | null, body?: unknown) => void;
-export type BodyCollector = (request: unknown, payload: IncomingMessage, done: BodyDone) => void;
+export type BodyCollector = (request: object, payload: IncomingMessage, done: BodyDone) => void;
+
+export interface BodyIntake {
+  /** A fastify content-type parser that hands over the raw bytes. They are the request's until `release`. */
+  readonly collect: BodyCollector;
+  /** Call it when the request has been answered. */
+  readonly release: (request: object) => void;
+}
 
 /**
- * A fastify content-type parser that hands over the raw bytes.
+ * Collects bodies in pages that are used again.
  * `limitBytes` bounds one body, `budgetBytes` all bodies that are arriving at the same time.
  */
-export function createBodyCollector(limitBytes: number, budgetBytes: number): BodyCollector {
+export function createBodyIntake(limitBytes: number, budgetBytes: number): BodyIntake {
+  const pages = new Pages();
+  const pageOf = new WeakMap<object, Page>();
   let arriving = 0;
-  return (_request, payload, done) => {
+  const collect: BodyCollector = (request, payload, done) => {
     const tooLarge = (): BodyRefused =>
       new BodyRefused(
         413,
@@ -90,27 +100,39 @@ export function createBodyCollector(limitBytes: number, budgetBytes: number): Bo
       done(tooLarge());
       return;
     }
-    const chunks: Buffer[] = [];
+    const page = pages.take();
     let length = 0;
     const finish = (error: Error | null): void => {
       payload.off('data', onData).off('end', onEnd).off('error', onError).off('close', onClose);
       arriving -= length;
-      if (error === null) done(null, chunks.length === 1 ? chunks[0] : Buffer.concat(chunks, length));
-      else done(error);
+      if (error !== null) {
+        pages.giveBack(page);
+        done(error);
+        return;
+      }
+      pageOf.set(request, page);
+      done(null, page.content());
     };
     const onData = (chunk: Buffer): void => {
       length += chunk.length;
       arriving += chunk.length;
-      chunks.push(chunk);
       if (length > limitBytes) finish(tooLarge());
       else if (arriving > budgetBytes)
         finish(new BodyRefused(429, 'too many request bodies are arriving at once; retry'));
+      else page.copyLong(chunk, 0, chunk.length);
     };
     const onEnd = (): void => finish(null);
     const onError = (error: Error): void => finish(new BodyRefused(400, `the body broke off: ${error.message}`));
     const onClose = (): void => finish(new BodyRefused(400, 'the connection closed before the body was complete'));
     payload.on('data', onData).on('end', onEnd).on('error', onError).on('close', onClose);
   };
+  const release = (request: object): void => {
+    const page = pageOf.get(request);
+    if (page === undefined) return;
+    pageOf.delete(request);
+    pages.giveBack(page);
+  };
+  return { collect, release };
 }
 
 export function messageOf(error: unknown): string {

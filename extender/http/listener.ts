@@ -16,7 +16,7 @@ import type {
   RouteGenericInterface,
 } from 'fastify';
 import type { Logger } from '../logging.ts';
-import { createBodyCollector, messageOf } from './json-body.ts';
+import { createBodyIntake, messageOf } from './json-body.ts';
 import type { ServingTls } from './tls.ts';
 
 export interface ListenAddress {
@@ -103,7 +103,12 @@ export function createListener(options: ListenerOptions): Listener {
     options.log.debug('TLS handshake failed', { error: error.message });
   });
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser('application/json', createBodyCollector(limits.bodyLimitBytes, limits.bodyBudgetBytes));
+  const intake = createBodyIntake(limits.bodyLimitBytes, limits.bodyBudgetBytes);
+  app.addContentTypeParser('application/json', intake.collect);
+  app.addHook('onResponse', (request, _reply, done) => {
+    intake.release(request);
+    done();
+  });
   answerFailures(app, options);
   return {
     app,
@@ -117,8 +122,8 @@ export function createListener(options: ListenerOptions): Listener {
   };
 }
 
-export function sendJson(reply: Reply, status: number, text: string): void {
-  void reply.code(status).header('content-type', JSON_TYPE).send(text);
+export function sendJson(reply: Reply, status: number, json: string | Buffer): void {
+  void reply.code(status).header('content-type', JSON_TYPE).send(json);
 }
 
 function createServer(

@@ -8,6 +8,7 @@ import type {
   ExtenderFilterResult,
   HostPriority,
 } from '../app/extender-api.ts';
+import type { HostArgs, JudgedHosts, ScoredHosts } from '../app/hosts.ts';
 
 export interface VerbSurface {
   /** Synchronous; a domain failure is a result with `Error` set, never an exception. */
@@ -15,6 +16,14 @@ export interface VerbSurface {
   /** Synchronous; may throw when it cannot answer yet (not synced, not leader). */
   prioritize(args: ExtenderArgs): readonly HostPriority[];
   bind(args: ExtenderBindingArgs): Promise<ExtenderBindingResult>;
+  /**
+   * The first two for requests whose names are left in bytes, which spares most of the cost of a call. What they return
+   * is valid until the next request. An application without it gets strings.
+   */
+  readonly inBytes?: {
+    filter(args: HostArgs): ExtenderFilterResult | JudgedHosts;
+    prioritize(args: HostArgs): ScoredHosts;
+  };
 }
 
 export interface OpsSurface {

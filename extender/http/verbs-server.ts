@@ -3,17 +3,15 @@
 // Filter and prioritize run to completion inside one turn of the event loop.
 
 import { performance } from 'node:perf_hooks';
-import type { ExtenderArgs, HostPriority } from '../app/extender-api.ts';
+import { JudgedHosts } from '../app/hosts.ts';
 import type { Logger } from '../logging.ts';
 import { addGpushareRoutes } from './gpushare-routes.ts';
 import { createGuardedVerbs } from './guarded-verbs.ts';
 import type { Answer, GuardedVerbs, VerbObserver } from './guarded-verbs.ts';
-import { messageOf } from './json-body.ts';
 import { createListener, sendJson } from './listener.ts';
 import type { Listener, ListenerLimits, Reply, Request, WebInstance } from './listener.ts';
 import type { OpsSurface, VerbSurface } from './surface.ts';
 import type { ServingTls } from './tls.ts';
-import { priorityAnswerFault, requestedHosts } from './wire.ts';
 
 export interface VerbsServerOptions {
   readonly verbs: VerbSurface;
@@ -38,7 +36,7 @@ export function createVerbsServer(options: VerbsServerOptions): Listener {
   });
   if (tls?.pinned === true) refuseOtherClients(listener.app, tls, observer);
   const guarded = createGuardedVerbs(options.verbs, observer, options.log);
-  addOwnRoutes(listener.app, guarded, options);
+  addOwnRoutes(listener.app, guarded);
   addGpushareRoutes(listener.app, guarded, options.inspect);
   listener.app.get('/version', (_request, reply) => {
     void reply.type('text/plain; charset=utf-8').send(options.version);
@@ -62,23 +60,24 @@ function refuseOtherClients(app: WebInstance, tls: ServingTls, observer: VerbObs
 
 const MISSING_BODY = 'the request has no body; POST the JSON of the extender v1 protocol';
 
-function addOwnRoutes(app: WebInstance, guarded: GuardedVerbs, options: VerbsServerOptions): void {
+function addOwnRoutes(app: WebInstance, guarded: GuardedVerbs): void {
   app.post('/v1/filter', (request: Request, reply: Reply) => {
     const call = { verb: 'filter', startedMillis: performance.now() } as const;
-    const parsed = guarded.extenderArgs(request.body);
+    const parsed = guarded.args(request.body);
     if (parsed.kind !== 'args') return refuse(guarded, reply, call, parsed);
-    const body = guarded.filter(parsed.args);
-    return guarded.send(reply, { ...call, status: 200, failed: body.Error !== '', body });
+    const body = 'Hosts' in parsed.args ? guarded.filterHosts(parsed.args) : guarded.filter(parsed.args);
+    const failed = !(body instanceof JudgedHosts) && body.Error !== '';
+    return guarded.send(reply, { ...call, status: 200, failed, body });
   });
   app.post('/v1/prioritize', (request: Request, reply: Reply) => {
     const call = { verb: 'prioritize', startedMillis: performance.now() } as const;
-    const parsed = guarded.extenderArgs(request.body);
+    const parsed = guarded.args(request.body);
     if (parsed.kind !== 'args') return refuse(guarded, reply, call, parsed);
-    const scores = prioritize(parsed.args, options);
-    if (typeof scores === 'string') {
-      return guarded.send(reply, { ...call, status: 503, failed: true, body: { Error: scores } });
+    const scored = guarded.prioritize(parsed.args);
+    if (typeof scored === 'string') {
+      return guarded.send(reply, { ...call, status: 503, failed: true, body: { Error: scored } });
     }
-    return guarded.send(reply, { ...call, status: 200, failed: false, body: scores });
+    return guarded.send(reply, { ...call, status: 200, failed: false, body: scored });
   });
   app.post('/v1/bind', async (request: Request, reply: Reply) => {
     const call = { verb: 'bind', startedMillis: performance.now() } as const;
@@ -101,21 +100,4 @@ function refuse(
 ): void {
   const Error = parsed.kind === 'missing' ? MISSING_BODY : parsed.message;
   guarded.send(reply, { ...call, status: 400, failed: true, body: { Error } });
-}
-
-/**
- * A bare list has no place for an error text, so a refusal is told by the status. kube-scheduler ignores a failed
- * prioritize, exactly as it would ignore equal scores, but a person sees why.
- */
-function prioritize(args: ExtenderArgs, { verbs, log }: VerbsServerOptions): readonly HostPriority[] | string {
-  try {
-    const scores = verbs.prioritize(args);
-    const fault = priorityAnswerFault(requestedHosts(args), scores);
-    if (fault === undefined) return scores;
-    log.error('An answer was withheld', { verb: 'prioritize', detail: fault });
-    return `internal error: ${fault}`;
-  } catch (error) {
-    log.warn('Prioritize was refused', { verb: 'prioritize', error: messageOf(error) });
-    return messageOf(error);
-  }
 }

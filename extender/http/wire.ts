@@ -6,7 +6,9 @@ import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { TSchema } from 'typebox';
 import type { ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority } from '../app/extender-api.ts';
+import type { ScoredHosts } from '../app/hosts.ts';
 import type { NodeManifest, PodManifest } from '../core/manifest.ts';
+import { MAX_EXTENDER_SCORE } from '../core/ranking.ts';
 import { findFault, MAX_JSON_DEPTH } from './json-body.ts';
 
 const text = Type.Optional(Type.String());
@@ -160,6 +162,17 @@ export function filterAnswerFault(args: ExtenderArgs, result: ExtenderFilterResu
   if (args.NodeNames && result.NodeNames === null) return 'filter answered without NodeNames';
   if (!args.NodeNames && args.Nodes && result.Nodes === null && result.NodeNames === null) {
     return 'filter answered without Nodes';
+  }
+  return undefined;
+}
+
+/** Why these scores may not be sent; the same rule for scores without names. */
+export function scoresFault({ candidates, scores }: ScoredHosts): string | undefined {
+  for (let each = 0; each < candidates.count; each += 1) {
+    const score = scores[each];
+    if (score === undefined || score > MAX_EXTENDER_SCORE) {
+      return `prioritize scored ${candidates.nameAt(each)} with ${score}; scores are integers from 0 to ${MAX_EXTENDER_SCORE}`;
+    }
   }
   return undefined;
 }

@@ -3,6 +3,7 @@
 // unchanged ledger.
 
 import { createApplication } from '../../extender/app/application.ts';
+import type { ExtenderArgs } from '../../extender/app/extender-api.ts';
 import type { VerbSurface } from '../../extender/http/surface.ts';
 import { createVerbsServer } from '../../extender/http/verbs-server.ts';
 import { createLogger } from '../../extender/logging.ts';
@@ -60,20 +61,31 @@ function loadedVerbs(): { readonly verbs: VerbSurface; readonly placed: number }
     for (let attempt = 0; attempt < 50 && !place(record, Math.floor(random() * nodes)); attempt++);
   }
   let serial = 0;
+  const takeBest = (args: Pick<ExtenderArgs, 'Pod'>, best: string | undefined): void => {
+    const record = args.Pod ? podRecord(args.Pod, PROFILES.gpuloom) : undefined;
+    setImmediate(() => {
+      const index = ledger.state.indexOf(best ?? '');
+      if (record !== undefined && index !== undefined) place({ ...record, uid: `churn-${serial++}` }, index);
+      const oldest = live.shift();
+      if (oldest !== undefined) ledger.release(oldest);
+    });
+  };
   const verbs: VerbSurface = {
     filter: (args) => app.filter(args),
     bind: (args) => app.bind(args),
     prioritize: (args) => {
       const priorities = app.prioritize(args);
-      const best = priorities.find(({ Score }) => Score === 10)?.Host;
-      const record = args.Pod ? podRecord(args.Pod, PROFILES.gpuloom) : undefined;
-      setImmediate(() => {
-        const index = ledger.state.indexOf(best ?? '');
-        if (record !== undefined && index !== undefined) place({ ...record, uid: `churn-${serial++}` }, index);
-        const oldest = live.shift();
-        if (oldest !== undefined) ledger.release(oldest);
-      });
+      takeBest(args, priorities.find(({ Score }) => Score === 10)?.Host);
       return priorities;
+    },
+    inBytes: {
+      filter: (args) => app.inBytes.filter(args),
+      prioritize: (args) => {
+        const scored = app.inBytes.prioritize(args);
+        const best = scored.scores.subarray(0, args.Hosts.count).indexOf(10);
+        takeBest(args, best < 0 ? undefined : args.Hosts.nameAt(best));
+        return scored;
+      },
     },
   };
   return { verbs, placed: live.length };
