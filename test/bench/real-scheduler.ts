@@ -8,7 +8,7 @@ import { ALONE, gpuloomSetup, yesSetup } from './scheduler-setups.ts';
 const DEFAULT_ROUNDS = 3;
 const PODS: ReadonlyMap<number, number> = new Map([
   [1000, 3000],
-  [5000, 600],
+  [5000, 1000],
 ]);
 
 export async function benchRealScheduler(progress: (text: string) => void): Promise<string> {

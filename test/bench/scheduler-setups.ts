@@ -1,6 +1,7 @@
 // The setups that the scheduler benchmark compares: kube-scheduler alone, with the extender that agrees with
 // everything, and with gpuloom. Each start gives a scheduler configuration and ends what it started.
 
+import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -73,6 +74,7 @@ export function gpuloomSetup(narrow: number): SchedulerSetup {
   return extenderSetup({
     name: narrow === 0 ? 'gpuloom, no narrowing' : `gpuloom, narrow ${narrow}`,
     args: (plane, ports) => [
+      ...shippedNodeFlags(),
       join(TEST_DIR, '../extender/main.ts'),
       `--kubeconfig=${plane.kubeconfig('admin')}`,
       `--listen=127.0.0.1:${ports.verbs}`,
@@ -83,6 +85,14 @@ export function gpuloomSetup(narrow: number): SchedulerSetup {
     ready: { listener: 'ops', path: '/readyz' },
     prefix: '/v1',
   });
+}
+
+/** The flags of Node in `npm run extender`. */
+function shippedNodeFlags(): readonly string[] {
+  const { scripts } = JSON.parse(readFileSync(join(TEST_DIR, '../package.json'), 'utf8')) as {
+    readonly scripts: { readonly extender: string };
+  };
+  return scripts.extender.split(' ').filter((word) => word.startsWith('--'));
 }
 
 /** A setup that runs one extender as a process of this Node. */
