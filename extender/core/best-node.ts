@@ -11,17 +11,46 @@ export interface Judged {
 
 const NOBODY = -1;
 
+/** Who plays where: the nodes in name order, one at each leaf. */
+class Seating {
+  readonly ranks: Int32Array;
+  /** A power of two. */
+  readonly leaves: number;
+  /** By leaf. */
+  readonly nodes: Int32Array;
+
+  constructor(state: ClusterState) {
+    this.ranks = state.nameRanks();
+    let leaves = 1;
+    while (leaves < state.nodeSlots) leaves *= 2;
+    this.leaves = leaves;
+    this.nodes = new Int32Array(leaves).fill(NOBODY);
+    for (let node = 0; node < state.nodeSlots; node++) {
+      if (state.nodeKind[node] !== NODE_ABSENT) this.nodes[this.ranks[node] ?? 0] = node;
+    }
+  }
+}
+
+/** The seating that the tournaments of all shapes share, made anew when names come. */
+export class Seats {
+  #seating: Seating | undefined;
+
+  of(state: ClusterState): Seating {
+    if (this.#seating?.ranks !== state.nameRanks()) this.#seating = new Seating(state);
+    return this.#seating;
+  }
+}
+
 export class BestNode {
   readonly #judged: Judged;
-  #ranks: Int32Array = new Int32Array(0);
-  /** Winner of each match by position in a binary heap; the leaves, in name order, begin at `#leaves`. */
+  readonly #seats: Seats;
+  #seating: Seating | undefined;
+  /** Winner of each match by position in a binary heap; the leaves begin at their number. */
   #winners: Int32Array = new Int32Array(2).fill(NOBODY);
-  /** The node of each leaf. */
-  #entrants: Int32Array = new Int32Array(1).fill(NOBODY);
-  #leaves = 1;
 
-  constructor(judged: Judged) {
+  constructor(judged: Judged, seats: Seats) {
     this.#judged = judged;
+    this.#seats = seats;
   }
 
   /** The best node that fits, or -1. */
@@ -31,40 +60,30 @@ export class BestNode {
 
   /** Whether the order of names has changed since the last rebuild. */
   isStale(state: ClusterState): boolean {
-    return state.nameRanks() !== this.#ranks;
+    return this.#seats.of(state) !== this.#seating;
   }
 
   /** Plays every match. Call after the verdicts of many nodes have been written, or when it is stale. */
   rebuild(state: ClusterState): void {
-    if (this.isStale(state)) this.#seat(state);
-    this.#enter();
-    for (let match = this.#leaves - 1; match > 0; match--) this.#winners[match] = this.#winnerOf(match);
+    const seating = this.#seats.of(state);
+    this.#seating = seating;
+    if (this.#winners.length !== 2 * seating.leaves) this.#winners = new Int32Array(2 * seating.leaves);
+    this.#enter(seating);
+    for (let match = seating.leaves - 1; match > 0; match--) this.#winners[match] = this.#winnerOf(match);
   }
 
-  #enter(): void {
-    for (let rank = 0; rank < this.#leaves; rank++) {
-      const node = this.#entrants[rank] ?? NOBODY;
-      this.#winners[this.#leaves + rank] = node >= 0 && this.#judged.reasons[node] === 0 ? node : NOBODY;
-    }
-  }
-
-  #seat(state: ClusterState): void {
-    this.#ranks = state.nameRanks();
-    let leaves = 1;
-    while (leaves < state.nodeSlots) leaves *= 2;
-    this.#leaves = leaves;
-    this.#winners = new Int32Array(2 * leaves).fill(NOBODY);
-    this.#entrants = new Int32Array(leaves).fill(NOBODY);
-    for (let node = 0; node < state.nodeSlots; node++) {
-      if (state.nodeKind[node] !== NODE_ABSENT) this.#entrants[this.#ranks[node] ?? 0] = node;
+  #enter({ leaves, nodes }: Seating): void {
+    for (let leaf = 0; leaf < leaves; leaf++) {
+      const node = nodes[leaf] ?? NOBODY;
+      this.#winners[leaves + leaf] = node >= 0 && this.#judged.reasons[node] === 0 ? node : NOBODY;
     }
   }
 
   /** Call after the verdict of a node has been written. */
   update(node: number): void {
-    const rank = this.#ranks[node] ?? 0;
-    if (this.#entrants[rank] !== node) return;
-    let match = this.#leaves + rank;
+    const leaf = this.#seating?.ranks[node] ?? 0;
+    if (this.#seating?.nodes[leaf] !== node) return;
+    let match = this.#seating.leaves + leaf;
     this.#winners[match] = this.#judged.reasons[node] === 0 ? node : NOBODY;
     for (match >>= 1; match > 0; match >>= 1) {
       const winner = this.#winnerOf(match);

@@ -1,7 +1,7 @@
 // Verdict and score of every node for one shape, kept up to date from the journal: a call recomputes the nodes that
 // changed since the shape was last asked, and no others. Reads the ledger, never writes it.
 
-import { BestNode } from './best-node.ts';
+import { BestNode, Seats } from './best-node.ts';
 import { fit, type FitRules, FitScratch } from './fit.ts';
 import type { Ledger } from './ledger.ts';
 import { Choice, type PlacementPolicy } from './policy/policy.ts';
@@ -17,6 +17,7 @@ export class Workbench {
   readonly fitted: FitScratch = new FitScratch();
   readonly choice: Choice = new Choice();
   readonly twins: Twins = new Twins();
+  readonly seats: Seats = new Seats();
 }
 
 /** Everything an evaluation needs besides the node. */
@@ -85,8 +86,9 @@ export class ShapeVerdicts {
 
   /** The best node of all that fit, or -1: highest score, then first by name. Call `refresh` first. */
   bestNode(): number {
-    const { state } = this.#evaluation.ledger;
-    this.#best ??= new BestNode(this);
+    const { ledger, bench } = this.#evaluation;
+    const { state } = ledger;
+    this.#best ??= new BestNode(this, bench.seats);
     if (this.#best.isStale(state)) this.#best.rebuild(state);
     return this.#best.node;
   }
