@@ -23,18 +23,25 @@ export function specFolder(folder: string): SpecStore {
       await rename(unfinished, file);
     },
     async list() {
-      const names = await readdir(folder).catch(ignoreMissing);
+      const names = (await readdir(folder).catch(undefinedIfMissing)) ?? [];
       const keys = names
         .filter((name) => name.startsWith(PREFIX) && name.endsWith(SUFFIX))
         .map((name) => name.slice(PREFIX.length, -SUFFIX.length))
         .filter((key) => KEY.test(key));
-      return await Promise.all(keys.map(async (key) => ({ key, text: await readFile(fileOf(key), 'utf8') })));
+      // One after the other: there may be thousands where pods come and go quickly.
+      const specs: { readonly key: string; readonly text: string }[] = [];
+      for (const key of keys) {
+        const text = await readFile(fileOf(key), 'utf8').catch(undefinedIfMissing);
+        // Removed since the folder was read.
+        if (text !== undefined) specs.push({ key, text });
+      }
+      return specs;
     },
     remove: (key) => rm(fileOf(key), { force: true }),
   };
 }
 
-function ignoreMissing(error: unknown): string[] {
-  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return [];
+function undefinedIfMissing(error: unknown): undefined {
+  if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
   throw error;
 }
