@@ -1,6 +1,7 @@
-// npm run bench -- [agent|extender|latency|throughput|scheduler|simulator]: measurements, each beside a floor or a peer of the same run.
+// npm run bench -- [agent|agent-memory|extender|latency|throughput|scheduler|simulator]: measurements, each beside a floor or a peer of the same run.
 
 import { benchAgent } from './agent.ts';
+import { benchAgentMemory } from './agent-rss.ts';
 import { benchExtender } from './extender.ts';
 import { benchRealScheduler } from './real-scheduler.ts';
 import { benchSimulator } from './simulator.ts';
@@ -11,7 +12,8 @@ const progress = (text: string): void => {
 };
 
 const benches: Readonly<Record<string, () => Promise<string>>> = {
-  agent: () => benchAgent(progress),
+  agent: async () => `${await benchAgentMemory(progress)}\n\n${await benchAgent(progress)}`,
+  'agent-memory': () => benchAgentMemory(progress),
   extender: async () => `${await benchExtender(progress)}\n\n${await benchThroughput(progress)}`,
   latency: () => benchExtender(progress),
   scheduler: () => benchRealScheduler(progress),

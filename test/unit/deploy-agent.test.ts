@@ -1,6 +1,7 @@
 // The shipped node agent: in agreement with its own reading of its flags, with the calls it makes and with what it needs of
 // its host, and with no more than that.
 
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -16,6 +17,7 @@ import { at, listAt } from '../support/api-connection.ts';
 import { DEPLOY, documentIn, documentsIn, manifests, patched, yamlFiles } from '../support/deploy-files.ts';
 import { granted, needed, resourcesIn, resourcesOf } from '../support/role-rules.ts';
 import type { ApiCall } from '../support/role-rules.ts';
+import { shippedStart } from '../support/shipped-agent.ts';
 
 const POD = 'spec.template.spec';
 const CONTAINER = `${POD}.containers.0`;
@@ -145,8 +147,7 @@ describe('the DaemonSet of the agent', () => {
   });
 
   it('has memory for its heap and what lies beside it, within 128 MiB', () => {
-    const options = listAt(BASE, `${CONTAINER}.env`).find((entry) => at(entry, 'name') === 'NODE_OPTIONS');
-    const heapMiB = Number(/--max-old-space-size=(\d+)/.exec(String(at(options, 'value')))?.[1]);
+    const heapMiB = Number(/--max-old-space-size=(\d+)/.exec(shippedStart().flags.join(' '))?.[1]);
     expect(at(BASE, `${CONTAINER}.resources.limits`)).toEqual({ memory: '128Mi' });
     expect(heapMiB).toBeLessThanOrEqual(64);
   });
@@ -250,8 +251,22 @@ describe("the agent's image", () => {
 
   it('has the API definitions beside the compiled code, and starts the agent', () => {
     expect(text).toContain('cp device-plugin/proto/*.proto dist/device-plugin/proto/');
-    expect(text).toContain('ENTRYPOINT ["node", "dist/device-plugin/main.js"]');
+    expect(shippedStart().script).toBe('dist/device-plugin/main.js');
     expect(text).toContain(`EXPOSE ${configOf(BASE).listen.port}`);
+  });
+
+  it('starts the agent with flags that this Node knows, with which npm run agent starts it too', () => {
+    const { flags } = shippedStart();
+    const { scripts } = JSON.parse(readFileSync(join(DEPLOY, '../package.json'), 'utf8')) as {
+      scripts: Readonly<Record<string, string>>;
+    };
+    expect(scripts['agent']).toBe(['node', ...flags, 'device-plugin/main.ts'].join(' '));
+    expect(spawnSync(process.execPath, [...flags, '--version'])).toMatchObject({ status: 0 });
+  });
+
+  it('alone says how Node runs, so that nothing says otherwise', () => {
+    expect(shippedStart().env).not.toHaveProperty('NODE_OPTIONS');
+    for (const part of ['command', 'lifecycle']) expect(at(BASE, `${CONTAINER}.${part}`)).toBeUndefined();
   });
 
   it('has worker threads left for files while one waits for events and several are lost to GPUs that hang', () => {

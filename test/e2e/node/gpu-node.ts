@@ -9,6 +9,7 @@ import { expect } from 'vitest';
 
 import { PROFILES } from '../../../extender/core/resources.ts';
 import type { ProfileName } from '../../../extender/core/resources.ts';
+import { shippedStart } from '../../support/shipped-agent.ts';
 import { ApiError } from '../api.ts';
 import type { ApiObject } from '../api.ts';
 import { requireBinaries } from '../binaries.ts';
@@ -128,7 +129,13 @@ export class GpuNode {
       GPULOOM_CONTAINERD_CONFIG: this.node.containerdConfigFile,
     };
     const command = process.execPath;
-    this.#agent = await this.node.startInNode({ name: 'agent', command, args: [AGENT, ...own, ...args], env });
+    const { flags } = shippedStart();
+    this.#agent = await this.node.startInNode({
+      name: 'agent',
+      command,
+      args: [...flags, AGENT, ...own, ...args],
+      env,
+    });
   }
 
   /** As a crash or the kernel's memory killer ends it. */
