@@ -7,6 +7,7 @@ import { Agent } from 'node:http';
 import { join } from 'node:path';
 import { benchManifest, nodeName, seeded } from './bench-cluster.ts';
 import { post } from './post.ts';
+import { shippedNodeFlags } from './shipped-flags.ts';
 import { renderTable } from './table.ts';
 
 const PODS = 40_000;
@@ -26,6 +27,7 @@ interface Timing {
 async function startPeer(mode: 'floor' | 'gpuloom', nodes: number, narrow: number): Promise<Peer> {
   const script = join(import.meta.dirname, 'extender-server.ts');
   const child = fork(script, [mode, String(nodes), String(PODS), String(narrow)], {
+    execArgv: [...shippedNodeFlags()],
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
   });
   const [ready] = (await once(child, 'message')) as [{ port: number; placed: number }];

@@ -1,7 +1,6 @@
 // The setups that the scheduler benchmark compares: kube-scheduler alone, with the extender that agrees with
 // everything, and with gpuloom. Each start gives a scheduler configuration and ends what it started.
 
-import { readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
@@ -9,6 +8,7 @@ import { stringify } from 'yaml';
 
 import type { ControlPlane, RunningProgram } from '../e2e/control-plane.ts';
 import { eventually, freePorts } from '../e2e/process.ts';
+import { shippedNodeFlags } from './shipped-flags.ts';
 
 export interface StartedSetup {
   readonly configFile: string;
@@ -85,14 +85,6 @@ export function gpuloomSetup(narrow: number): SchedulerSetup {
     ready: { listener: 'ops', path: '/readyz' },
     prefix: '/v1',
   });
-}
-
-/** The flags of Node in `npm run extender`. */
-function shippedNodeFlags(): readonly string[] {
-  const { scripts } = JSON.parse(readFileSync(join(TEST_DIR, '../package.json'), 'utf8')) as {
-    readonly scripts: { readonly extender: string };
-  };
-  return scripts.extender.split(' ').filter((word) => word.startsWith('--'));
 }
 
 /** A setup that runs one extender as a process of this Node. */

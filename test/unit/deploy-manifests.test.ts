@@ -1,7 +1,7 @@
 // The shipped manifests: well formed, complete, spelled as Kubernetes spells them, and in agreement with the extender's
 // own reading of its flags. Needs no cluster and no kustomize.
 
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { dumpYaml, loadYaml } from '@kubernetes/client-node';
 import { parse, stringify } from 'yaml';
@@ -94,6 +94,20 @@ describe('files under deploy/', () => {
 });
 
 describe('the Deployment of the extender', () => {
+  it('runs Node with the flags of `npm run extender`, but for the size of the heap', () => {
+    const flags = (words: readonly string[]): readonly string[] =>
+      words.filter((word) => word.startsWith('--') && !word.startsWith('--max-old-space-size=')).sort();
+    const dockerfile = readFileSync(join(DEPLOY, 'docker/extender.Dockerfile'), 'utf8');
+    const entrypoint = /^ENTRYPOINT (\[.*\])$/m.exec(dockerfile)?.[1] ?? '[]';
+    const variable = listAt(BASE, `${CONTAINER}.env`).find((entry) => at(entry, 'name') === 'NODE_OPTIONS');
+    const shipped = [...(JSON.parse(entrypoint) as string[]), ...String(at(variable, 'value')).split(' ')];
+    const { scripts } = JSON.parse(readFileSync(join(DEPLOY, '../package.json'), 'utf8')) as {
+      readonly scripts: { readonly extender: string };
+    };
+    expect(flags(shipped)).toEqual(flags(scripts.extender.split(' ')));
+    expect(flags(shipped)).not.toHaveLength(0);
+  });
+
   it('is started with flags that mean mutual TLS for kube-scheduler alone, a real cluster and a lease of its namespace', () => {
     expect(configOf(BASE)).toMatchObject({
       cluster: 'kube',
