@@ -3,7 +3,7 @@
 import type { NodeManifest } from '../core/manifest.ts';
 import type { ClusterState } from '../core/state.ts';
 import type { ExtenderArgs, ExtenderFilterResult } from './extender-api.ts';
-import type { HostArgs, HostBytes } from './hosts.ts';
+import type { HostArgs, HostBytes } from './host-bytes.ts';
 
 export class Candidates {
   /** By candidate: the node's index, or -1 where the node is not known. */

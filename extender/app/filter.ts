@@ -9,7 +9,8 @@ import type { Shape } from '../core/shape.ts';
 import type { ShapeVerdicts } from '../core/verdicts.ts';
 import { Candidates } from './candidates.ts';
 import type { ExtenderArgs, ExtenderFilterResult } from './extender-api.ts';
-import { emptyMap, type HostArgs, JudgedHosts } from './hosts.ts';
+import type { HostArgs } from './host-bytes.ts';
+import { emptyMap, JudgedHosts } from './judged-hosts.ts';
 import type { ReasonTexts } from './reason-texts.ts';
 
 export interface FilterDeps {

@@ -5,7 +5,8 @@ import type { PodRecord } from '../core/model.ts';
 import { type Ranking, scaleScores } from '../core/ranking.ts';
 import { Candidates } from './candidates.ts';
 import type { ExtenderArgs, HostPriority } from './extender-api.ts';
-import { type HostArgs, ScoredHosts } from './hosts.ts';
+import type { HostArgs } from './host-bytes.ts';
+import { ScoredHosts } from './judged-hosts.ts';
 
 export interface PrioritizeDeps {
   readonly engine: Engine;

@@ -56,7 +56,8 @@ export class ClusterState {
   generation = 0;
   readonly #journal = new Int32Array(JOURNAL_LENGTH);
   readonly #indexByName = new Map<string, number>();
-  readonly #indexByBytes = new NameIndex();
+  /** Made when it is first asked: the simulator never does. */
+  #indexByBytes: NameIndex | undefined;
   readonly #freeSlots: number[] = [];
   readonly #gpuRoom: number[] = [];
   #ranks = new Int32Array(0);
@@ -68,6 +69,7 @@ export class ClusterState {
 
   /** The node whose name is `bytes[start]` up to, but not including, `bytes[end]`, or -1. */
   indexOfBytes(bytes: Uint8Array, start: number, end: number): number {
+    this.#indexByBytes ??= this.#indexNames();
     return this.#indexByBytes.find(bytes, start, end);
   }
 
@@ -89,14 +91,14 @@ export class ClusterState {
     this.closedWhy[index] = '';
     this.gpuCount[index] = 0;
     this.#indexByName.set(name, index);
-    this.#indexByBytes.add(name, index);
+    this.#indexByBytes?.add(name, index);
     this.#ranksStale = true;
     return index;
   }
 
   removeNode(index: number): void {
     this.#indexByName.delete(this.nodeNames[index] ?? '');
-    this.#indexByBytes.remove(index);
+    this.#indexByBytes?.remove(index);
     this.nodeKind[index] = NODE_ABSENT;
     this.gpuCount[index] = 0;
     this.links[index] = undefined;
@@ -140,6 +142,12 @@ export class ClusterState {
     });
     this.#ranksStale = false;
     return this.#ranks;
+  }
+
+  #indexNames(): NameIndex {
+    const index = new NameIndex();
+    for (const [name, node] of this.#indexByName) index.add(name, node);
+    return index;
   }
 
   #growNodes(needed: number): void {

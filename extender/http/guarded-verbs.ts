@@ -3,7 +3,8 @@
 
 import { performance } from 'node:perf_hooks';
 import type { ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority } from '../app/extender-api.ts';
-import { type HostArgs, type HostBytes, JudgedHosts, ScoredHosts } from '../app/hosts.ts';
+import type { HostArgs, HostBytes } from '../app/host-bytes.ts';
+import { JudgedHosts, ScoredHosts } from '../app/judged-hosts.ts';
 import type { Logger } from '../logging.ts';
 import { writeFilterResult, writePriorities } from './host-answer.ts';
 import { createHostReader } from './host-request.ts';

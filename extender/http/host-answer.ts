@@ -1,7 +1,8 @@
 // Writes answers about nodes as JSON, quoting the names from the bytes of the request. Equal, once parsed, to
 // JSON.stringify of the same answer as objects.
 
-import type { HostBytes, JudgedHosts, ScoredHosts } from '../app/hosts.ts';
+import type { HostBytes } from '../app/host-bytes.ts';
+import type { JudgedHosts, ScoredHosts } from '../app/judged-hosts.ts';
 import { MAX_EXTENDER_SCORE } from '../core/ranking.ts';
 import { FITS, isResolvable } from '../core/reasons.ts';
 import type { Page } from './page.ts';

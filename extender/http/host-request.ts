@@ -2,7 +2,7 @@
 // strings of the names: the part before them is ordinary JSON, the names stay bytes. Whatever looks different in the
 // least is left to the ordinary reader.
 
-import { HostBytes } from '../app/hosts.ts';
+import { HostBytes } from '../app/host-bytes.ts';
 
 /** Inside a JSON string a quote is escaped, so these bytes can only be a key after a comma. */
 const LIST_KEY: Buffer = Buffer.from(',"NodeNames":[');

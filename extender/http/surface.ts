@@ -8,7 +8,8 @@ import type {
   ExtenderFilterResult,
   HostPriority,
 } from '../app/extender-api.ts';
-import type { HostArgs, JudgedHosts, ScoredHosts } from '../app/hosts.ts';
+import type { HostArgs } from '../app/host-bytes.ts';
+import type { JudgedHosts, ScoredHosts } from '../app/judged-hosts.ts';
 
 export interface VerbSurface {
   /** Synchronous; a domain failure is a result with `Error` set, never an exception. */

@@ -3,7 +3,7 @@
 // Filter and prioritize run to completion inside one turn of the event loop.
 
 import { performance } from 'node:perf_hooks';
-import { JudgedHosts } from '../app/hosts.ts';
+import { JudgedHosts } from '../app/judged-hosts.ts';
 import type { Logger } from '../logging.ts';
 import { addGpushareRoutes } from './gpushare-routes.ts';
 import { createGuardedVerbs } from './guarded-verbs.ts';

@@ -6,7 +6,7 @@ import { Type } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { TSchema } from 'typebox';
 import type { ExtenderArgs, ExtenderBindingArgs, ExtenderFilterResult, HostPriority } from '../app/extender-api.ts';
-import type { ScoredHosts } from '../app/hosts.ts';
+import type { ScoredHosts } from '../app/judged-hosts.ts';
 import type { NodeManifest, PodManifest } from '../core/manifest.ts';
 import { MAX_EXTENDER_SCORE } from '../core/ranking.ts';
 import { findFault, MAX_JSON_DEPTH } from './json-body.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Candidates } from '../../extender/app/candidates.ts';
-import { JudgedHosts, ScoredHosts } from '../../extender/app/hosts.ts';
+import { JudgedHosts, ScoredHosts } from '../../extender/app/judged-hosts.ts';
 import { ReasonTexts } from '../../extender/app/reason-texts.ts';
 import { REASON_COUNT } from '../../extender/core/reasons.ts';
 import { ClusterState } from '../../extender/core/state.ts';

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { NameIndex } from '../../extender/core/name-index.ts';
+import { ClusterState } from '../../extender/core/state.ts';
 
 /** Looks a name up in the middle of other bytes, as it lies in a request. */
 function find(index: NameIndex, name: string): number {
@@ -74,5 +75,16 @@ describe('an index of node names in bytes', () => {
     index.remove(0);
     expect(find(index, 'knötchen')).toBe(-1);
     expect(find(index, '')).toBe(-1);
+  });
+
+  it('is kept by the state of the cluster from the first question on', () => {
+    const state = new ClusterState();
+    const byBytes = (name: string): number => state.indexOfBytes(Buffer.from(name), 0, name.length);
+    const first = state.addNode('first');
+    const second = state.addNode('second');
+    expect([byBytes('first'), byBytes('second'), byBytes('third')]).toEqual([first, second, -1]);
+    state.removeNode(first);
+    const third = state.addNode('third');
+    expect([byBytes('first'), byBytes('second'), byBytes('third')]).toEqual([-1, second, third]);
   });
 });
