@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { benchManifest, nodeName, seeded } from './bench-cluster.ts';
 import { post } from './post.ts';
+import { shippedNodeFlags } from './shipped-flags.ts';
 import { renderTable } from './table.ts';
 
 const ROOT = resolve(import.meta.dirname, '../..');
@@ -65,7 +66,7 @@ async function measureExtender(kubeconfig: string, api: ChildProcess, nodes: num
     '--log-level',
     'error',
   ];
-  const extender = spawn(process.execPath, [join(ROOT, 'extender/main.ts'), ...args], {
+  const extender = spawn(process.execPath, [...shippedNodeFlags(), join(ROOT, 'extender/main.ts'), ...args], {
     stdio: ['ignore', 'ignore', 'inherit'],
   });
   const agent = new Agent({ keepAlive: true, maxSockets: 1 });
