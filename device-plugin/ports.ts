@@ -31,6 +31,23 @@ export interface SpecStore {
   remove(key: string): Promise<void>;
 }
 
+/** What a look at the MPS control daemon found. `why` completes "it cannot be reached:". */
+export type MpsReach = { readonly kind: 'reached' } | { readonly kind: 'unreached'; readonly why: string };
+
+export interface MpsDaemon {
+  /** A look at this moment. Ends in bounded time and never rejects. */
+  look(): Promise<MpsReach>;
+}
+
+/** What holds containers to their limits on this node. */
+export interface LimitKeeper {
+  /**
+   * Why a container that started now would not be held to the limits that the node promises; undefined where it would be,
+   * and where none are promised. Ends in bounded time and never rejects.
+   */
+  whyUnenforced(): Promise<string | undefined>;
+}
+
 /** What the agent says about a pod, beyond the error that the kubelet gets. */
 export interface RefusalSink {
   refused(pod: PodRecord | undefined, why: string): void;
