@@ -8,6 +8,7 @@ import type { HealthPolicy } from './health/state.ts';
 import type { XidSettings } from './health/xids.ts';
 import type { InventorySource } from './inventory/source.ts';
 import type { HostPidSetting } from './load/pid-namespace.ts';
+import type { MpsWatchPolicy } from './mps/watch.ts';
 
 export interface AgentLog {
   info(message: string): void;
@@ -31,6 +32,8 @@ export interface AgentOptions {
   readonly unitMiB: number;
   readonly isolation: IsolationLevel;
   readonly mpsPipeDirectory?: string;
+  /** How often the MPS control daemon is looked at, and when its absence counts. */
+  readonly mpsWatch?: MpsWatchPolicy;
   readonly mounts?: readonly CdiMount[];
   /** Environment that every container gets besides its own, such as LD_PRELOAD of a limiter. */
   readonly commonEnv?: Readonly<Record<string, string>>;

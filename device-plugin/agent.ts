@@ -11,7 +11,7 @@ import type { AgentOptions } from './agent-options.ts';
 import { NodeJudge } from './binding/judge.ts';
 import { specFolder } from './binding/spec-folder.ts';
 import { startAgentDuties } from './duties.ts';
-import { HealthMonitor } from './health/monitor.ts';
+import { HealthMonitor, type MonitorTimers } from './health/monitor.ts';
 import { InventoryBoard } from './inventory-board.ts';
 import { hostReader } from './inventory/host.ts';
 import { NO_RESERVE } from './inventory/to-inventory.ts';
@@ -25,6 +25,7 @@ import { ownerReader } from './load/cgroup.ts';
 import { whyNotHostPids } from './load/pid-namespace.ts';
 import { loadReporter } from './load/report.ts';
 import { agentMetrics, AgentCounters } from './metrics.ts';
+import { nodeLimits, type NodeLimits } from './mps/limit-keeper.ts';
 import { startOpsListener } from './ops-listener.ts';
 import { recoverGrants, type RecoveryDeps } from './recovery.ts';
 import { startSlicePlugins, type SlicePlugins } from './slice-plugins.ts';
@@ -37,6 +38,10 @@ export interface Agent {
 
 const clock: Clock = { wallMillis: () => Date.now(), monotonicMillis: () => performance.now() };
 const delays = systemDelays();
+const monitorTimers: MonitorTimers = {
+  now: () => clock.monotonicMillis(),
+  after: (delayMillis, action) => kubeletClock.after(delayMillis, action),
+};
 const RECOVERY_RETRY_MILLIS = 200;
 const EVENTS_DRAIN_MILLIS = 1000;
 
@@ -68,6 +73,12 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     board.update();
     memory.keep(monitor, board.inventory);
   });
+  const limits = nodeLimits({
+    options,
+    timers: monitorTimers,
+    publishForNode: (event) => events.publishForNode(event),
+    onChange: () => board.update(),
+  });
   const inventory = (): InventoryBoard['inventory'] => board.inventory;
   const plugins = startSlicePlugins({
     options,
@@ -77,6 +88,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     specs,
     inventory,
     refusals: refusalSink(options, counters, events),
+    limits,
     disablesIsolation: () => duties.disablesIsolation(),
     whenReady: () => recovered.promise,
     report: (event) => onPluginEvent(event, options, counters),
@@ -85,7 +97,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       counters.oversized = why;
     },
   });
-  const board = createBoard(options, memory, monitor, judge, plugins, publisher);
+  const board = createBoard(options, memory, monitor, judge, plugins, limits, publisher);
   const loads = loadReporter({
     node: nodeName,
     read: () => source.read(),
@@ -109,6 +121,8 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
     unitMiB: options.unitMiB,
     log,
   });
+  // Nothing is published before it is known what may be promised.
+  await limits.start();
   monitor.start();
   const isKnown = (): boolean => pods.reflector.status().synced && monitor.reading !== undefined;
   void recover(
@@ -119,7 +133,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
   ).then(recovered.resolve);
   const listener = await startOpsListener(options.listen, {
     notReady: () => whyNotReady(monitor, plugins, publisher, counters),
-    metrics: () => agentMetrics({ board, monitor, judge, memory: plugins.memory, counters }),
+    metrics: () => agentMetrics({ board, monitor, judge, memory: plugins.memory, limits, counters }),
     report: loads,
   });
   return {
@@ -128,6 +142,7 @@ export async function startAgent(options: AgentOptions): Promise<Agent> {
       stopped.abort();
       duties.stop();
       monitor.stop();
+      limits.stop();
       await memory.written();
       publisher.stop();
       await plugins.stop();
@@ -161,10 +176,7 @@ function createMonitor(
 ): HealthMonitor {
   return new HealthMonitor({
     source,
-    timers: {
-      now: () => clock.monotonicMillis(),
-      after: (delayMillis, action) => kubeletClock.after(delayMillis, action),
-    },
+    timers: monitorTimers,
     ...(healthPolicy === undefined ? {} : { policy: healthPolicy }),
     ...(probeIntervalMillis === undefined ? {} : { intervalMillis: probeIntervalMillis }),
     ...(xids === undefined ? {} : { xids }),
@@ -191,6 +203,7 @@ function createBoard(
   monitor: HealthMonitor,
   judge: NodeJudge,
   plugins: SlicePlugins,
+  limits: NodeLimits,
   publisher: InventoryPublisher,
 ): InventoryBoard {
   return new InventoryBoard({
@@ -200,6 +213,7 @@ function createBoard(
     judge,
     announceMemory: (devices) => plugins.announceMemory(devices),
     announceCore: (devices) => plugins.announceCore(devices),
+    offered: (inventory) => limits.offered(inventory),
     publish: (inventory) => publisher.publish(inventory),
     onNotes: (notes) => notes.forEach(({ gpu, why }) => log.warn(`GPU ${gpu}: ${why}`)),
   });

@@ -15,6 +15,8 @@ export interface BoardDeps {
   readonly announceMemory: (devices: readonly PluginDevice[]) => void;
   readonly announceCore: (devices: readonly PluginDevice[]) => void;
   readonly publish: (inventory: Inventory) => void;
+  /** What of the inventory the node can keep at the moment; this is published. */
+  readonly offered: (inventory: Inventory) => Inventory;
   /** GPUs that the node had before the agent restarted. */
   readonly known?: Inventory | undefined;
   readonly onNotes: (notes: readonly InventoryNote[]) => void;
@@ -30,25 +32,27 @@ export class InventoryBoard {
     this.#deps = deps;
   }
 
-  /** What the node says it has; empty before the first reading. */
+  /** What the node has; empty before the first reading. */
   get inventory(): Inventory {
     const { unitMiB, isolation } = this.#deps.options;
     return this.#current ?? { unitMiB, isolation, gpus: [], links: [] };
   }
 
-  /** Brings everybody up to date. Call it after each reading and each change of health. */
+  /** Brings everybody up to date. Call it after each reading and each change of health or of what can be offered. */
   update(): void {
     const { monitor, options, judge, known } = this.#deps;
     if (monitor.reading === undefined) return;
     const { inventory, notes } = toInventory(monitor.reading, options, monitor.verdict, this.#current ?? known);
     this.#tellNotes(notes);
-    const text = JSON.stringify(inventory);
+    const offered = this.#deps.offered(inventory);
+    const text = JSON.stringify([inventory, offered]);
     if (text === this.#text) return;
     this.#text = text;
     this.#current = inventory;
     judge.setInventory(inventory);
     // The API server first: slices that the kubelet shows should already be explained there.
-    this.#deps.publish(inventory);
+    // The kubelet's lists follow the hardware alone: one that restarts may end running pods whose slices are unhealthy.
+    this.#deps.publish(offered);
     this.#deps.announceMemory(memoryDevices(inventory.gpus));
     this.#deps.announceCore(coreDevices(inventory.gpus));
   }

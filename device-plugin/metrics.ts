@@ -4,6 +4,7 @@ import type { NodeJudge } from './binding/judge.ts';
 import type { HealthMonitor } from './health/monitor.ts';
 import type { InventoryBoard } from './inventory-board.ts';
 import type { DevicePlugin } from './kubelet/device-plugin.ts';
+import type { NodeLimits } from './mps/limit-keeper.ts';
 import type { MetricFamily } from './ops-listener.ts';
 
 /** What happened so far. */
@@ -21,10 +22,11 @@ export interface MetricDeps {
   readonly monitor: HealthMonitor;
   readonly judge: NodeJudge;
   readonly memory: DevicePlugin;
+  readonly limits: NodeLimits;
   readonly counters: AgentCounters;
 }
 
-export function agentMetrics({ board, monitor, judge, memory, counters }: MetricDeps): readonly MetricFamily[] {
+export function agentMetrics({ board, monitor, judge, memory, limits, counters }: MetricDeps): readonly MetricFamily[] {
   const { gpus } = board.inventory;
   const granted = new Map<string, number>();
   for (const { gpuUuid, slices } of judge.grants()) granted.set(gpuUuid, (granted.get(gpuUuid) ?? 0) + slices);
@@ -43,6 +45,7 @@ export function agentMetrics({ board, monitor, judge, memory, counters }: Metric
     samples: [[{}, value]],
   });
   const { registered, devices, streams } = memory.status();
+  const isReached = limits.isDaemonReached();
   return [
     gauge(
       'gpuloom_agent_gpu_healthy',
@@ -69,6 +72,11 @@ export function agentMetrics({ board, monitor, judge, memory, counters }: Metric
       'gpuloom_agent_overusing_pods',
       'Pods that use more GPU memory than they were granted; absent where processes cannot be told apart by pod.',
       counters.overusing === undefined ? [] : [[{}, counters.overusing]],
+    ),
+    gauge(
+      'gpuloom_agent_mps_daemon_up',
+      'Whether the MPS control daemon could be reached at the latest look; absent on nodes without isolation mps.',
+      isReached === undefined ? [] : [[{}, isReached ? 1 : 0]],
     ),
     gauge('process_resident_memory_bytes', 'Resident memory.', [[{}, process.memoryUsage.rss()]]),
     counter('gpuloom_agent_registrations_total', 'Registrations with the kubelet.', counters.registrations),

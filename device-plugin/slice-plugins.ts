@@ -14,7 +14,7 @@ import type { PluginDevice } from './kubelet/device-list.ts';
 import { startDevicePlugin, type DevicePlugin } from './kubelet/device-plugin.ts';
 import type { ReportEvent } from './kubelet/events.ts';
 import { loadDevicePluginApi } from './proto/services.ts';
-import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from './ports.ts';
+import type { KubeletWitness, LimitKeeper, NodePods, RefusalSink, SpecStore } from './ports.ts';
 import { cdiHandlers, coreHandlers, envHandlers, type WhenReady } from './slice-handlers.ts';
 
 export interface SlicePluginDeps {
@@ -24,6 +24,7 @@ export interface SlicePluginDeps {
   readonly judge: NodeJudge;
   readonly specs: SpecStore;
   readonly refusals: RefusalSink;
+  readonly limits: LimitKeeper;
   readonly inventory: LateBindingDeps['inventory'];
   readonly disablesIsolation: () => boolean;
   readonly whenReady: WhenReady;
@@ -80,6 +81,7 @@ function bindingDepsOf({
   judge,
   specs,
   refusals,
+  limits,
   inventory,
   disablesIsolation,
 }: SlicePluginDeps): LateBindingDeps {
@@ -91,6 +93,7 @@ function bindingDepsOf({
     judge,
     specs,
     refusals,
+    limits,
     inventory,
     settings: () => ({
       profile: options.profile,

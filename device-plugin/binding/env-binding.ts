@@ -5,7 +5,7 @@
 // another GPU than its own.
 
 import type { Inventory, PodRecord } from '../../extender/core/model.ts';
-import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from '../ports.ts';
+import type { KubeletWitness, LimitKeeper, NodePods, RefusalSink, SpecStore } from '../ports.ts';
 import { cdiSpec, deviceKey } from './cdi-spec.ts';
 import {
   describeClaim,
@@ -29,6 +29,7 @@ export interface EnvBindingDeps {
   /** No runtime reads them here; they are the agent's record of what it has granted. */
   readonly specs: SpecStore;
   readonly refusals: RefusalSink;
+  readonly limits: LimitKeeper;
   readonly inventory: () => Inventory;
   readonly settings: () => EnvSettings;
   /** The GPU of a slice id; undefined for an id of another scheme, which is opaque. */
@@ -98,12 +99,14 @@ export class EnvBinding {
     let pod: PodRecord | undefined;
     try {
       const { owner, recorded } = await holderOf(ids, this.#deps.witness);
+      const unenforced = await this.#deps.limits.whyUnenforced();
       pod = await podOf(owner, this.#deps.pods);
       const reading = startingClaim(pod, owner.container, this.#deps.inventory());
       if (reading.kind === 'refused') throw new BindingRefused(reading.why);
       const { claim } = reading;
       // Which of several containers with these ids is about to start is not said, so all of them must be right.
       for (const given of this.#givenIn(recorded)) this.#verify(ids, claim, given);
+      if (unenforced !== undefined) throw new BindingRefused(`${describeClaim(claim)} is not started: ${unenforced}`);
       const ill = this.#deps.judge.isGranted(pod.uid) ? undefined : unhealthyGpu(claim);
       if (ill !== undefined) throw new BindingRefused(ill);
       const ruling = this.#deps.judge.grant(claim);

@@ -4,9 +4,9 @@
 // written from the owner's allocation. Any doubt is an error: the kubelet tries again, and nothing starts wrongly.
 
 import type { Gpu, Inventory, PodRecord } from '../../extender/core/model.ts';
-import type { KubeletWitness, NodePods, RefusalSink, SpecStore } from '../ports.ts';
+import type { KubeletWitness, LimitKeeper, NodePods, RefusalSink, SpecStore } from '../ports.ts';
 import { cdiAnnotation, cdiSpec, deviceKey, specPodUid, type CdiMount } from './cdi-spec.ts';
-import { startingClaim, unhealthyGpu, type ContainerClaim } from './claims.ts';
+import { describeClaim, startingClaim, unhealthyGpu, type ContainerClaim } from './claims.ts';
 import { containerEnvironment, type EnvSettings } from './container-env.ts';
 import { holderOf, podOf } from './holder.ts';
 import type { NodeJudge } from './judge.ts';
@@ -18,6 +18,7 @@ export interface LateBindingDeps {
   readonly judge: NodeJudge;
   readonly specs: SpecStore;
   readonly refusals: RefusalSink;
+  readonly limits: LimitKeeper;
   readonly inventory: () => Inventory;
   readonly settings: () => EnvSettings;
   readonly deviceNodes: (gpus: readonly Gpu[]) => readonly string[];
@@ -49,8 +50,10 @@ export class LateBinding {
     let pod: PodRecord | undefined;
     try {
       const { owner } = await holderOf(ids, this.#deps.witness);
+      const unenforced = await this.#deps.limits.whyUnenforced();
       pod = await podOf(owner, this.#deps.pods);
       const claim = this.#claim(pod, owner.container, ids);
+      if (unenforced !== undefined) throw new BindingRefused(`${describeClaim(claim)} is not started: ${unenforced}`);
       const ill = this.#deps.judge.isGranted(pod.uid) ? undefined : unhealthyGpu(claim);
       if (ill !== undefined) throw new BindingRefused(ill);
       const ruling = this.#deps.judge.grant(claim);

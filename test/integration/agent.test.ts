@@ -1,6 +1,8 @@
-import { rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, onTestFinished } from 'vitest';
 import { DEFAULT_HEALTH_POLICY } from '../../device-plugin/health/state.ts';
 import type { LoadReport } from '../../device-plugin/load/report.ts';
 import { limiterFor } from '../../device-plugin/runtime-choice.ts';
@@ -8,6 +10,7 @@ import { decodeInventory } from '../../extender/core/inventory-codec.ts';
 import { INVENTORY_ANNOTATION } from '../../extender/core/resources.ts';
 import { seeded } from '../bench/bench-cluster.ts';
 import { AgentStand, MEMORY, type StandPod } from '../support/agent-stand.ts';
+import { FakeMpsDaemon } from '../support/fake-mps-daemon.ts';
 
 const GIB = 1024;
 let stand: AgentStand;
@@ -279,10 +282,14 @@ describe('the agent without CDI', () => {
   });
 
   it('mounts and preloads a limiter library, and what MPS clients need, in its answer to Allocate', async () => {
+    const pipes = mkdtempSync(join(tmpdir(), 'mps-'));
+    onTestFinished(() => rmSync(pipes, { recursive: true }));
+    const daemon = new FakeMpsDaemon(pipes);
+    onTestFinished(() => daemon.die());
     await start([16], {
       binding: 'env',
       isolation: 'mps',
-      mpsPipeDirectory: '/run/mps',
+      mpsPipeDirectory: pipes,
       ...limiterFor('/opt/limiter.so'),
     });
     const pod = stand.bind({ name: 'p', slices: [4], gpus: [0] });
@@ -290,7 +297,7 @@ describe('the agent without CDI', () => {
     const answer = stand.kubelet.responseOf(pod.uid, 'c0', MEMORY);
     const limiter = answer?.mounts.find(({ host_path: path }) => path === '/opt/limiter.so');
     expect(limiter).toMatchObject({ container_path: answer?.envs['LD_PRELOAD'], read_only: true });
-    expect(answer?.mounts.map(({ host_path: path }) => path)).toEqual(['/opt/limiter.so', '/run/mps', '/dev/shm']);
+    expect(answer?.mounts.map(({ host_path: path }) => path)).toEqual(['/opt/limiter.so', pipes, '/dev/shm']);
     expect(answer?.envs).toMatchObject({ CUDA_MPS_PINNED_DEVICE_MEM_LIMIT: '0=4096M' });
   });
 

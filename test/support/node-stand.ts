@@ -33,6 +33,8 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
   readonly late: LateBinding;
   readonly env: EnvBinding;
   readonly refusals: string[] = [];
+  /** Why limits would not be enforced now. */
+  unenforced: string | undefined;
   readonly specs = new Map<string, string>();
   readonly held: ContainerHolding[] = [];
   readonly recorded: CheckpointHolding[] = [];
@@ -50,6 +52,7 @@ export class NodeStand implements KubeletWitness, NodePods, SpecStore {
       pods: this,
       judge: this.judge,
       refusals: { refused: (_: PodRecord | undefined, why: string) => this.refusals.push(why) },
+      limits: { whyUnenforced: () => Promise.resolve(this.unenforced) },
       inventory: () => this.inventory,
       settings: () => ({ profile: 'gpuloom' as const, unitMiB: 1024, mps: undefined, disablesIsolation: false }),
     };

@@ -227,7 +227,8 @@ export class ProcessStand {
     readonly inventory: () => Inventory;
   }): PluginHandlers {
     const settings = () => ({ profile: 'gpuloom' as const, unitMiB: 1024, mps: undefined, disablesIsolation: false });
-    const common = { ...deps, settings, refusals: { refused: () => undefined } };
+    const limits = { whyUnenforced: () => Promise.resolve(undefined) };
+    const common = { ...deps, settings, limits, refusals: { refused: () => undefined } };
     const ready = (): Promise<void> => Promise.resolve();
     if (this.#settings.binding === 'cdi')
       return cdiHandlers(new LateBinding({ ...common, deviceNodes: () => [], mounts: [] }), ready);

@@ -144,6 +144,24 @@ describe('late binding', () => {
     expect(stand.judge.isGranted(record.uid)).toBe(true);
   });
 
+  it('starts nothing while limits would not be enforced, a restarted container no more than a new one', async () => {
+    const stand = new NodeStand(gpusOf(1, 16));
+    const record = allocatedPod({ name: 'p', slices: 4 }, [0]);
+    stand.show(record);
+    stand.admit(record, 'main', ids(0, 4));
+    const refused = async (): Promise<void> => {
+      stand.unenforced = 'the daemon is gone';
+      await expect(stand.late.preStart(ids(0, 4))).rejects.toThrow(/default\/p .* is not started: the daemon is gone$/);
+      expect(stand.refusals.pop()).toMatch(/the daemon is gone$/);
+      stand.unenforced = undefined;
+    };
+    await refused();
+    expect([stand.judge.isGranted(record.uid), stand.specs.size]).toEqual([false, 0]);
+    await stand.late.preStart(ids(0, 4));
+    await refused();
+    expect(stand.judge.isGranted(record.uid)).toBe(true);
+  });
+
   it('gives a restarted container the same GPU, and refuses when its allocation was changed meanwhile', async () => {
     const stand = new NodeStand(gpusOf(2, 16));
     const record = allocatedPod({ name: 'p', slices: 4 }, [1]);

@@ -136,6 +136,18 @@ describe('binding by environment', () => {
     await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/this node offers none/);
   });
 
+  it('starts nothing while limits would not be enforced, though it answers', async () => {
+    const stand = new NodeStand(gpusOf(1, 16));
+    const record = allocatedPod({ name: 'p', slices: 4 }, [0]);
+    stand.show(record);
+    stand.unenforced = 'the daemon is gone';
+    stand.admit(record, 'main', ids(0, 4), await stand.env.allocate(ids(0, 4)));
+    await expect(stand.env.preStart(ids(0, 4))).rejects.toThrow(/default\/p .* is not started: the daemon is gone$/);
+    expect(stand.judge.isGranted(record.uid)).toBe(false);
+    stand.unenforced = undefined;
+    await stand.env.preStart(ids(0, 4));
+  });
+
   it('refuses to start a container that was admitted with the answer meant for another, naming both', async () => {
     const stand = new NodeStand(gpusOf(2, 16));
     const [a, b] = [allocatedPod({ name: 'a', slices: 4 }, [0]), allocatedPod({ name: 'b', slices: 4 }, [1])];
