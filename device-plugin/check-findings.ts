@@ -8,6 +8,8 @@ import { coreDevices, largerUnit, memoryDevices } from './inventory/devices.ts';
 import type { InventoryReading } from './inventory/source.ts';
 import { NO_RESERVE, toInventory } from './inventory/to-inventory.ts';
 import { checkDeviceList, listAndWatchBytes } from './kubelet/device-list.ts';
+import { howToMend } from './mps/limit-keeper.ts';
+import type { MpsReach } from './ports.ts';
 
 export interface CheckFinding {
   /** `note`: the agent starts, but a person should know. */
@@ -143,16 +145,11 @@ function madeFolder(subject: string, path: string, facts: FolderFacts): CheckFin
   return { state: 'note', subject, said: [said] };
 }
 
-export function mpsFindings(path: string, folder: FolderFacts, control: SocketFacts): readonly CheckFinding[] {
+/** Without its daemon the agent runs, but starts no container. */
+export function mpsFindings(pipeDirectory: string, reach: MpsReach): readonly CheckFinding[] {
   const subject = 'MPS';
-  if (folder.kind === 'missing' || folder.kind === 'not-a-folder') {
-    const advice =
-      'start nvidia-cuda-mps-control -d with CUDA_MPS_PIPE_DIRECTORY set to it, or correct mpsPipeDirectory';
-    return [{ state: 'stops', subject, said: [`${path} is not there; ${advice}`] }];
-  }
-  if (control.kind === 'missing') {
-    const advice = 'the control daemon does not run with this pipe directory; start nvidia-cuda-mps-control -d';
-    return [{ state: 'stops', subject, said: [`${path} is there without its control pipe; ${advice}`] }];
-  }
-  return [{ state: 'ok', subject, said: [`${path} has the pipes of a control daemon`] }];
+  if (reach.kind === 'reached')
+    return [{ state: 'ok', subject, said: [`the control daemon listens in ${pipeDirectory}`] }];
+  const meaning = 'no GPU container would start, because its limits would not be enforced';
+  return [{ state: 'stops', subject, said: [reach.why, meaning, howToMend(pipeDirectory)] }];
 }

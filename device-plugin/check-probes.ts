@@ -13,6 +13,7 @@ import type { ChoiceOptions } from './inventory/choose.ts';
 import type { KubeCredentials } from './kube/credentials.ts';
 import { createRestClient } from './kube/rest.ts';
 import { openPodResources } from './kubelet/pod-resources.ts';
+import { mpsDaemon } from './mps/control.ts';
 
 export interface ProbeOptions {
   /** Throws a sentence where there are none. */
@@ -30,6 +31,7 @@ export function systemProbes(options: ProbeOptions): CheckProbes {
     folder: probeFolder,
     socket: probeSocket,
     podResources: probePodResources,
+    mps: (pipeDirectory) => mpsDaemon(pipeDirectory).look(),
     text: probeText,
     apiServer() {
       const credentials = options.credentials();

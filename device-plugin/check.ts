@@ -15,6 +15,7 @@ import {
 } from './check-findings.ts';
 import type { CheckFinding, FolderFacts, GpuFacts, SocketFacts } from './check-findings.ts';
 import type { AgentConfig } from './config.ts';
+import type { MpsReach } from './ports.ts';
 
 export interface CheckProbes {
   /** Never rejects: a node without GPUs is a finding. */
@@ -23,6 +24,7 @@ export interface CheckProbes {
   readonly socket: (path: string) => Promise<SocketFacts>;
   /** How many pods the kubelet lists; rejects with a sentence where it does not. */
   readonly podResources: (path: string) => Promise<number>;
+  readonly mps: (pipeDirectory: string) => Promise<MpsReach>;
   readonly text: (path: string) => Promise<FileText>;
   /** Throws a sentence where there are no credentials. */
   readonly apiServer: () => { readonly server: string; readonly api: KubeApi };
@@ -83,7 +85,7 @@ async function checkRival({ kubeletDir }: AgentConfig, probes: CheckProbes): Pro
 }
 
 async function checkMps(folder: string, probes: CheckProbes): Promise<readonly CheckFinding[]> {
-  return mpsFindings(folder, await probes.folder(folder), await probes.socket(`${folder}/control`));
+  return mpsFindings(folder, await probes.mps(folder));
 }
 
 async function checkBinding(

@@ -13,6 +13,7 @@ import { probeFolder, probeSocket, probeText, systemProbes } from '../../device-
 import { loadAgentConfig } from '../../device-plugin/config.ts';
 import type { AgentConfig } from '../../device-plugin/config.ts';
 import type { GpuReading, ReadableGpu } from '../../device-plugin/inventory/source.ts';
+import type { MpsReach } from '../../device-plugin/ports.ts';
 import { isRecord, KubeUnreachable } from '../../extender/kube/kube-api.ts';
 import type { KubeAnswer, KubeApi } from '../../extender/kube/kube-api.ts';
 
@@ -55,6 +56,8 @@ interface Node {
   readonly gpus?: GpuFacts;
   readonly folders?: Readonly<Record<string, FolderFacts['kind']>>;
   readonly sockets?: Readonly<Record<string, SocketFacts['kind']>>;
+  /** Why the MPS control daemon is not reached; nothing: it is. */
+  readonly mps?: string;
   readonly runtime?: string;
   readonly containerd?: FileText;
   readonly podResources?: string;
@@ -75,6 +78,8 @@ function probesOf(node: Node): CheckProbes {
       if (node.podResources !== undefined) throw new Error(node.podResources);
       return 3;
     },
+    mps: async (): Promise<MpsReach> =>
+      node.mps === undefined ? { kind: 'reached' } : { kind: 'unreached', why: node.mps },
     text: async () => node.containerd ?? { kind: 'missing' },
     apiServer() {
       if (node.apiServer === 'no credentials') throw new Error('no API server is known: give --kubeconfig');
@@ -136,9 +141,9 @@ Nothing would stop the agent on this node.
     expect(gone).toMatchObject({ ok: true });
     expect(gone.text).toContain('aliyungpushare.sock is left over');
     const mps = configOf([], 'isolation: mps\nmpsPipeDirectory: /tmp/nvidia-mps\n');
-    const running = await check({ sockets: { '/tmp/nvidia-mps/control': 'answers' } }, mps);
+    const running = await check({}, mps);
     expect(running.ok).toBe(true);
-    expect(running.text).toContain('has the pipes of a control daemon');
+    expect(running.text).toContain('MPS                the control daemon listens in /tmp/nvidia-mps');
   });
 });
 
@@ -202,13 +207,14 @@ describe('a node that would stop the agent', () => {
     expect(text).toContain('forbids: patch nodes, patch nodes/status');
   });
 
-  it.each<[string, Node]>([
-    ['is not there', { folders: { '/run/mps': 'missing' } }],
-    ['has no control pipe', {}],
-  ])('because the pipe directory of MPS %s is told how to start the daemon', async (_what, node) => {
-    const { ok, text } = await check(node, configOf([], 'isolation: mps\nmpsPipeDirectory: /run/mps\n'));
+  it('because the MPS control daemon does not run is told why that matters and how to start it', async () => {
+    const config = configOf([], 'isolation: mps\nmpsPipeDirectory: /run/mps\n');
+    const { ok, text } = await check({ mps: '/run/mps/control is not there' }, config);
     expect(ok).toBe(false);
-    expect(text).toContain('nvidia-cuda-mps-control -d');
+    expect(text).toContain(`
+STOPS  MPS                /run/mps/control is not there
+                          no GPU container would start, because its limits would not be enforced
+                          start nvidia-cuda-mps-control -d on this node with CUDA_MPS_PIPE_DIRECTORY=/run/mps, or`);
   });
 });
 
