@@ -56,7 +56,7 @@ const RULES: readonly Rule[] = [
     name: 'Isolation',
     resolvable: false,
     text: ({ isolation }) =>
-      `node without isolation ${isolation}: set isolation: ${isolation} for its agent, or drop ${POD_ANNOTATIONS.isolation}`,
+      `node without isolation ${isolation}: set isolation: ${isolation} for its agent and see that its MPS daemon runs, or drop ${POD_ANNOTATIONS.isolation}`,
   },
   { name: 'GpuModel', resolvable: false, text: gpusThat('is', 'are', () => 'of an admitted model') },
   { name: 'GpuUuid', resolvable: false, text: gpusThat('is', 'are', () => 'among the named UUIDs') },

@@ -89,6 +89,17 @@ describe('isolation that a pod requires', () => {
     expect(said).toEqual(['Fits', 'Isolation']);
   });
 
+  it('is none on a node whose agent misses the MPS daemon, and no pod fits there until it is back', () => {
+    const bench = new Bench(nodes);
+    const gpus = gpusOf(1, 16);
+    const closed = gpus.map((gpu) => ({ ...gpu, health: 'unhealthy' as const }));
+    bench.engine.ledger.upsertNode(node({ name: 'limited', gpus: closed, isolation: 'none' }));
+    const reasons = (): string[] => [bench.reason({ name: 'p' }, 'limited'), bench.reason(requires('mps'), 'limited')];
+    expect(reasons()).toEqual(['GpuUnhealthy', 'Isolation']);
+    bench.engine.ledger.upsertNode(node({ name: 'limited', gpus, isolation: 'mps' }));
+    expect(reasons()).toEqual(['Fits', 'Fits']);
+  });
+
   it('is none on a node that only gpushare describes', () => {
     const bench = new Bench(nodes);
     const gpushare = { 'aliyun.com/gpu-mem': '16', 'aliyun.com/gpu-count': '1' };
@@ -106,7 +117,7 @@ describe('isolation that a pod requires', () => {
       ['plain', 'none', 'Isolation'],
     ]);
     expect(explanation.nodes[1]).toMatchObject({
-      text: 'node without isolation mps: set isolation: mps for its agent, or drop gpuloom.io/isolation',
+      text: 'node without isolation mps: set isolation: mps for its agent and see that its MPS daemon runs, or drop gpuloom.io/isolation',
       preemptionCanHelp: false,
     });
     expect(renderExplanation(explanation)).toMatch(/^asks 1 x 1 slices, class online, isolation mps, policy/);
