@@ -166,6 +166,14 @@ describe('what a cluster may add to the agent', () => {
     const added = seen.slice(hostFolders(BASE).length);
     expect(added).toEqual([{ path: resolve(configOf(BASE).containerdConfig, '..'), readOnly: true }]);
   });
+
+  it('by agent-mps is isolation mps, and the sight of the pipe directory in which the agent looks for the daemon', () => {
+    const added = withComponent('agent-mps', 'mps.yaml');
+    const { isolation, mpsPipeDirectory } = configOf(added);
+    expect(isolation).toBe('mps');
+    const seen = hostFolders(added).slice(hostFolders(BASE).length);
+    expect(seen).toEqual([{ path: mpsPipeDirectory, readOnly: true }]);
+  });
 });
 
 describe('the namespace of the agent', () => {
