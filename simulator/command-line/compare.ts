@@ -8,6 +8,7 @@ import { SIMULATED_POLICIES } from '../policy/selection.ts';
 
 import { addDriverOptions } from './driver.ts';
 import { countOf, policiesOf, positive, seedsOf, words } from './values.ts';
+import { addWeightsOption } from './weights.ts';
 
 const DEFAULT_LOAD = 1.3;
 const COMPARE_EXAMPLES = `
@@ -37,7 +38,7 @@ export function describeCompare(program: Command, terminal: Terminal, finish: (c
     .option('--bounds', 'compute the upper bounds of these very arrivals (about a second for each trace and seed)')
     .option('--json <file>', 'every result as JSON; - for stdout')
     .option('--csv <file>', 'one line for each run as CSV; - for stdout');
-  addDriverOptions(command)
+  addDriverOptions(addWeightsOption(command))
     .addHelpText('after', COMPARE_EXAMPLES)
     .action(async (options: CompareFlags) => {
       const { compare } = await import('../commands/compare.ts');

@@ -10,6 +10,7 @@ import { parseNodeAddition, type NodeAddition } from '../replay/node-changes.ts'
 import type { Order } from '../replay/placing.ts';
 
 import { seedOf } from './values.ts';
+import { addWeightsOption } from './weights.ts';
 
 const EXAMPLES = `
 Stranded slices are free slices that the average typical request cannot use. Node selectors, taints and other rules of
@@ -25,7 +26,7 @@ Examples:
       --add-pods gpu-mem=40,gpus=2,count=20,class=batch --add-pods deployment.yaml=3`;
 
 export function describeReplay(program: Command, terminal: Terminal, finish: (code: number) => void): void {
-  program
+  const command = program
     .command('replay')
     .description('Answer what-if questions about a live cluster: full as it is, placed anew, changed, or repacked.')
     .option('--snapshot <file>', "the JSON of a live extender's /snapshot; - for stdin")
@@ -55,7 +56,8 @@ export function describeReplay(program: Command, terminal: Terminal, finish: (co
     .option('--batch-per-gpu <pods>', 'likewise', limit)
     .option('--pods-per-gpu <pods>', 'likewise', limit)
     .option('--placements <file>', 'where each pod went in the last what-if, as CSV; - for stdout')
-    .option('--json <file>', 'the report as JSON; - for stdout')
+    .option('--json <file>', 'the report as JSON; - for stdout');
+  addWeightsOption(command)
     .addHelpText('after', EXAMPLES)
     .action(async (options: ReplayFlags) => {
       const { replay } = await import('../commands/replay.ts');

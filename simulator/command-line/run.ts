@@ -10,6 +10,7 @@ import { TraceFault } from '../trace/fault.ts';
 
 import { addDriverOptions } from './driver.ts';
 import { policyOf, positive, seedOf } from './values.ts';
+import { addWeightsOption } from './weights.ts';
 
 const DEFAULT_LOAD = 1.3;
 const DEFAULT_GENERATED_SEED = 1;
@@ -19,6 +20,7 @@ Examples:
   node simulator/main.ts run --policy bestfit --scale 0.1 --seed 7
   node simulator/main.ts run --policy fragmentation --driver scheduler          as deploy/scheduler configures it
   node simulator/main.ts run --driver scheduler --ranking advisory --weight 1   with in-tree preferences
+  node simulator/main.ts run --policy fragmentation --weights cpuWeight=0.2      as tune suggests, say
   node simulator/main.ts run --timed --scale 0.1 --load 0.95 --hours 12         arrivals, waiting and departures
   node simulator/main.ts run --timed --nodes openb_node_list_gpu_node.csv --pods openb_pod_list_default.csv \\
       --load 1.05 --csv usage.csv                      pods of a trace at another load; without --load at its own times
@@ -61,7 +63,7 @@ export function describeRun(program: Command, terminal: Terminal, finish: (code:
     .option('--placements <file>', 'a line for each arrival: index,node or empty,GPU indices; with --timed also times')
     .option('--json <file>', 'the result with its curve as JSON; - for stdout')
     .option('--csv <file>', 'the curve by arrived load, with --timed by time, as CSV; - for stdout');
-  addDriverOptions(command)
+  addDriverOptions(addWeightsOption(command))
     .addHelpText('after', RUN_EXAMPLES)
     .action(async (options: RunFlags) => {
       checkTimes(options, command.getOptionValueSource('inflate') === 'cli');

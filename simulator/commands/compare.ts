@@ -17,7 +17,7 @@ import { ProgressLine, type Terminal } from './terminal.ts';
 const EXIT_DIFFERENT = 1;
 
 export async function compare(flags: CompareFlags, terminal: Terminal): Promise<number> {
-  const { driver, tasks } = await planRuns(flags);
+  const { driver, weights, tasks } = await planRuns(flags);
   const line = new ProgressLine(terminal, 'runs');
   const workers = flags.workers ?? availableParallelism();
   const results = await runTasks(tasks, workers, (done) => line.tell(done, tasks.length));
@@ -32,7 +32,7 @@ export async function compare(flags: CompareFlags, terminal: Terminal): Promise<
     const runs = results.map((each) => ({ ...each, curve: undefined }));
     writeOutput(
       flags.json,
-      [`${JSON.stringify({ driver, comparisons, results: runs, bounds }, undefined, 1)}\n`],
+      [`${JSON.stringify({ driver, weights, comparisons, results: runs, bounds }, undefined, 1)}\n`],
       terminal,
     );
   }

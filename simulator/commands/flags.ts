@@ -2,8 +2,9 @@
 
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import type { DriverFlags } from './driver-flags.ts';
+import type { WeightFlags } from './weight-flags.ts';
 
-export interface RunFlags extends DriverFlags {
+export interface RunFlags extends DriverFlags, WeightFlags {
   readonly nodes?: string;
   readonly pods?: string;
   readonly arrivals?: string;
@@ -20,7 +21,7 @@ export interface RunFlags extends DriverFlags {
   readonly csv?: string;
 }
 
-export interface CompareFlags extends DriverFlags {
+export interface CompareFlags extends DriverFlags, WeightFlags {
   readonly openb?: string;
   readonly traces?: readonly string[];
   readonly policies?: readonly SimulatedPolicyName[];

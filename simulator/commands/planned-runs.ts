@@ -11,10 +11,11 @@ import { seedsIn } from '../trace/arrivals.ts';
 import { TraceFault } from '../trace/fault.ts';
 import { driverOf } from './driver-flags.ts';
 import type { CompareFlags } from './flags.ts';
+import { chosenWeights, type WeightFlags } from './weight-flags.ts';
 
 const GENERATED_SEEDS: readonly number[] = [1, 2, 3];
 
-export interface PlannedRuns {
+export interface PlannedRuns extends WeightFlags {
   readonly driver: DriverSettings;
   readonly tasks: readonly CompareTask[];
 }
@@ -31,7 +32,7 @@ export async function planRuns(flags: CompareFlags): Promise<PlannedRuns> {
   }
   const policies = policiesOf(flags);
   const driver = driverOf(flags, policies);
-  return { driver, tasks: await tasksOf(flags, policies, driver) };
+  return { driver, ...chosenWeights(flags, policies), tasks: await tasksOf(flags, policies, driver) };
 }
 
 /** Where a random choice is involved there is nothing that could agree exactly, nor a ranking to go by. */
@@ -41,7 +42,7 @@ function policiesOf({ policies, check, driver }: CompareFlags): readonly Simulat
 }
 
 async function tasksOf(
-  { openb, traces, seeds, scale, inflate }: CompareFlags,
+  { openb, traces, seeds, scale, inflate, weights }: CompareFlags,
   policies: readonly SimulatedPolicyName[],
   driver: DriverSettings,
 ): Promise<CompareTask[]> {
@@ -50,7 +51,8 @@ async function tasksOf(
     const itsSeeds =
       seeds ?? (openb === undefined ? GENERATED_SEEDS : await seedsIn(openbFiles(openb, trace).arrivals));
     for (const policy of policies) {
-      for (const seed of itsSeeds) tasks.push({ openb, trace, seed, policy, driver, scale, load: inflate });
+      const common = { openb, trace, policy, driver, scale, load: inflate, ...(weights !== undefined && { weights }) };
+      for (const seed of itsSeeds) tasks.push({ ...common, seed });
     }
   }
   return tasks;

@@ -18,8 +18,9 @@ import { reportText } from '../replay/report-text.ts';
 import { asItIs, carryOut, fromEmpty, onTop, type WhatIf } from '../replay/what-if.ts';
 import { writeOutput } from './output-file.ts';
 import { ProgressLine, type Terminal } from './terminal.ts';
+import { chosenWeights, type WeightFlags } from './weight-flags.ts';
 
-export interface ReplayFlags extends Partial<GpuLimits> {
+export interface ReplayFlags extends Partial<GpuLimits>, WeightFlags {
   readonly snapshot?: string;
   readonly kubectl?: string;
   readonly profile: ProfileName;
@@ -54,13 +55,14 @@ export async function replay(flags: ReplayFlags, terminal: Terminal): Promise<nu
 
 function settingsOf(flags: ReplayFlags, cluster: LiveCluster): BookSettings {
   const { policy = 'fragmentation', mix = naturalMix(cluster) } = flags;
+  const weights = chosenWeights(flags, [policy]);
   const limits = {
     batchBesideOnline: flags.batchBesideOnline ?? DEFAULT_LIMITS.batchBesideOnline,
     batchShareBesideOnlinePercent: flags.batchShareBesideOnlinePercent ?? DEFAULT_LIMITS.batchShareBesideOnlinePercent,
     batchPerGpu: flags.batchPerGpu ?? DEFAULT_LIMITS.batchPerGpu,
     podsPerGpu: flags.podsPerGpu ?? DEFAULT_LIMITS.podsPerGpu,
   };
-  return { policy, mix, limits };
+  return { policy, mix, limits, ...weights };
 }
 
 interface Question {

@@ -6,14 +6,16 @@ import type { CurvePoint } from '../run/curve.ts';
 import { runInOrder, type Outcome } from '../run/in-order.ts';
 import { writeOutput } from './output-file.ts';
 import { ProgressLine, type Terminal } from './terminal.ts';
+import { chosenWeights } from './weight-flags.ts';
 import { workloadOf } from './workload-source.ts';
 
 export async function run(flags: RunFlags, terminal: Terminal): Promise<number> {
+  const driver = driverOf(flags, [flags.policy]);
+  const { weights } = chosenWeights(flags, [flags.policy]);
   const workload = await workloadOf(flags);
   const line = new ProgressLine(terminal, 'arrivals');
-  const { outcome, placements } = runInOrder(workload, flags.policy, driverOf(flags, [flags.policy]), (done, total) =>
-    line.tell(done, total),
-  );
+  const tell = (done: number, total: number): void => line.tell(done, total);
+  const { outcome, placements } = runInOrder(workload, flags.policy, driver, tell, weights);
   line.end();
   if (flags.placements !== undefined) {
     const names = Array.from(workload.order.nodes, (node) => workload.nodes[node]?.name ?? '');

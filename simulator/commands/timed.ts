@@ -12,6 +12,7 @@ import { driverOf } from './driver-flags.ts';
 import type { RunFlags } from './flags.ts';
 import { writeOutput } from './output-file.ts';
 import { ProgressLine, type Terminal } from './terminal.ts';
+import { chosenWeights } from './weight-flags.ts';
 
 const DEFAULT_SEED = 1;
 const DEFAULT_LOAD = 0.9;
@@ -19,9 +20,11 @@ const DEFAULT_HOURS = 24;
 
 export async function timed(flags: RunFlags, terminal: Terminal): Promise<number> {
   const driver = driverOf(flags, [flags.policy]);
+  const { weights } = chosenWeights(flags, [flags.policy]);
   const workload = await timedWorkload(flags);
   const line = new ProgressLine(terminal, 'arrivals');
-  const { outcome, schedule } = runTimed(workload, flags.policy, driver, (done, total) => line.tell(done, total));
+  const tell = (done: number, total: number): void => line.tell(done, total);
+  const { outcome, schedule } = runTimed(workload, flags.policy, driver, tell, weights);
   line.end();
   if (flags.placements !== undefined) {
     const names = Array.from(workload.order.nodes, (node) => workload.nodes[node]?.name ?? '');

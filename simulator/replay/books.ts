@@ -7,6 +7,7 @@ import type { GpuLimits } from '../../extender/core/limits.ts';
 import { type Mix, MixLearner, mixClassOf, typicalMix } from '../../extender/core/mix.ts';
 import type { ModelCatalog } from '../../extender/core/model-catalog.ts';
 import type { NodeRecord, PolicyName } from '../../extender/core/model.ts';
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import { ClusterState } from '../../extender/core/state.ts';
 import { createShapeCache } from '../../extender/shape-cache.ts';
 import type { LiveCluster, LiveResident } from './cluster.ts';
@@ -18,6 +19,8 @@ export interface BookSettings {
   readonly policy: PolicyName;
   readonly limits: GpuLimits;
   readonly mix: MixSource;
+  /** Of the policy `fragmentation`, where they are not its own. */
+  readonly weights?: RoomWeights;
 }
 
 /** The mix to use where none was chosen: the extender's own, if the document has one. */
@@ -30,7 +33,7 @@ export function openBooks(
   cluster: LiveCluster,
   nodes: readonly NodeRecord[],
   residents: Iterable<LiveResident>,
-  { policy, limits, mix }: BookSettings,
+  { policy, limits, mix, weights }: BookSettings,
 ): Engine {
   const ledger = new Ledger(new ClusterState());
   for (const node of nodes) ledger.upsertNode(node);
@@ -43,6 +46,7 @@ export function openBooks(
     limits,
     checksHost: true,
     mix: mixOf(cluster, mix, ledger.state.models),
+    ...(weights !== undefined && { weights }),
   });
 }
 

@@ -2,6 +2,7 @@
 
 import type { GpuLimits } from '../../extender/core/limits.ts';
 import type { PolicyName } from '../../extender/core/model.ts';
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import type { MixSource } from './books.ts';
 import { fullName, isGpuResident, type LiveCluster } from './cluster.ts';
 import type { Finding } from './finding.ts';
@@ -29,6 +30,8 @@ export interface ReplayReport {
     readonly mix: MixSource;
     /** Kinds of requests that count as typical. */
     readonly typicalRequests: number;
+    /** Where they are not the policy's own. */
+    readonly weights?: RoomWeights;
   };
   readonly findings: readonly Finding[];
   readonly today: { readonly occupancy: Occupancy; readonly waiting: GroupResult | undefined };

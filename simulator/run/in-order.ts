@@ -21,6 +21,8 @@ export interface Outcome {
   readonly trace: string;
   readonly seed: number;
   readonly driver: DriverSettings;
+  /** Of the policy `fragmentation`, where they are not its own. */
+  readonly weights?: RoomWeights;
   readonly nodes: number;
   readonly gpus: number;
   /** Pods that arrived. */
@@ -73,7 +75,10 @@ export function runInOrder(
     else books.refuse(request, attempt.kind === 'unseen');
   }
   progress(order.pods.length, order.pods.length);
-  return { outcome: books.outcome(workload, policy, driver), placements: books.placements };
+  return {
+    outcome: books.outcome(workload, policy, { driver, ...(weights !== undefined && { weights }) }),
+    placements: books.placements,
+  };
 }
 
 /** Everything that is counted along the way. */
@@ -118,14 +123,14 @@ class Books {
     this.#curve.add(this.#arrivedMilli, this.#allocatedMilli, this.#fragmentation.milli);
   }
 
-  outcome(workload: Workload, policy: string, driver: DriverSettings): Outcome {
+  outcome(workload: Workload, policy: string, settings: Pick<Outcome, 'driver' | 'weights'>): Outcome {
     const { trace, seed, nodes, order } = workload;
     const fragmentationMilli = this.#fragmentation.exact();
     return {
       policy,
       trace,
       seed,
-      driver,
+      ...settings,
       nodes: nodes.length,
       gpus: nodes.reduce((sum, { gpus }) => sum + gpus, 0),
       pods: order.pods.length,

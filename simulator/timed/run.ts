@@ -5,6 +5,7 @@
 
 import type { PodRequest, WorkloadClass } from '../../extender/core/model.ts';
 import { FITS } from '../../extender/core/reasons.ts';
+import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import type { SimulatedPolicyName } from '../policy/selection.ts';
 import type { SimulatedCluster } from '../run/cluster.ts';
 import type { DriverSettings } from '../run/driver.ts';
@@ -24,6 +25,8 @@ export interface TimedOutcome {
   readonly trace: string;
   readonly seed: number;
   readonly driver: DriverSettings;
+  /** Of the policy `fragmentation`, where they are not its own. */
+  readonly weights?: RoomWeights;
   readonly nodes: number;
   readonly gpus: number;
   /** Pods that arrived. */
@@ -62,8 +65,9 @@ export function runTimed(
   policy: SimulatedPolicyName,
   driver: DriverSettings,
   progress: Progress,
+  weights?: RoomWeights,
 ): TimedRun {
-  const simulation = new TimedSimulation(workload, policy, driver);
+  const simulation = new TimedSimulation(workload, policy, driver, weights);
   return simulation.run(progress);
 }
 
@@ -72,6 +76,7 @@ class TimedSimulation {
   readonly #placer: Placer;
   readonly #policy: SimulatedPolicyName;
   readonly #driver: DriverSettings;
+  readonly #weights: RoomWeights | undefined;
   readonly #loop = new EventLoop<Event>(({ kind }) => RANKS[kind]);
   readonly #waiting = new WaitingPods();
   readonly #schedule: Schedule;
@@ -87,11 +92,12 @@ class TimedSimulation {
   #isFlushDue = false;
   #idleFlushes = 0;
 
-  constructor(workload: TimedWorkload, policy: SimulatedPolicyName, driver: DriverSettings) {
+  constructor(workload: TimedWorkload, policy: SimulatedPolicyName, driver: DriverSettings, weights?: RoomWeights) {
     this.#workload = workload;
     this.#policy = policy;
     this.#driver = driver;
-    this.#placer = new Placer(workload, policy, driver);
+    this.#placer = new Placer(workload, policy, driver, weights);
+    this.#weights = weights;
     this.#schedule = new Schedule(workload.arrivalMillis);
     this.#usage = new Usage(capacityMilli(workload.nodes));
     this.#fragmentation = new FragmentationTotal(this.#placer.cluster.engine);
@@ -224,6 +230,7 @@ class TimedSimulation {
     }
     return {
       ...{ policy: this.#policy, trace, seed, driver: this.#driver },
+      ...(this.#weights !== undefined && { weights: this.#weights }),
       nodes: nodes.length,
       gpus: nodes.reduce((sum, { gpus }) => sum + gpus, 0),
       pods: this.#arrived,

@@ -4,6 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { runOnce } from '../../extender/demo/run-once.ts';
 import { setStage } from '../../extender/demo/stage.ts';
 import { summarizeRun, type Summary } from '../../extender/demo/summary.ts';
+import { reportText } from '../../simulator/replay/report-text.ts';
 import { recordingLog } from '../support/http-shell.ts';
 import { kubectlText, replayed } from '../support/replayed.ts';
 import { callSimulator } from '../support/simulated.ts';
@@ -90,6 +91,14 @@ describe('the snapshot of a running extender', () => {
     });
     expect(fromList.today.waiting).toEqual(waiting);
     expect(await replayed('snapshot', snapshot)).toEqual(report);
+
+    const anew = await replayed('snapshot', snapshot, '--order', 'creation');
+    const usual = await replayed('snapshot', snapshot, '--order', 'creation', '--weights', 'stepPods=0.04');
+    expect(usual.anew).toEqual(anew.anew);
+    expect(usual.settings.weights).toEqual({ gpuCountExponent: 0.8, cpuWeight: 0.1, stepPods: 0.04 });
+    expect(reportText('s.json', usual)).toContain('fragmentation (gpuCountExponent 0.8, cpuWeight 0.1, stepPods 0.04)');
+    const coarse = await replayed('snapshot', snapshot, '--order', 'creation', '--weights', 'stepPods=1');
+    expect(coarse.anew).not.toEqual(anew.anew);
   });
 });
 

@@ -111,6 +111,14 @@ describe('run', () => {
       ['compare', '--openb', 'x', '--check', '--driver', 'scheduler'],
       /--check: the published results are of the policies alone/,
     ],
+    ['weights of a policy that has none', ['run', '--weights', 'cpuWeight=0.2'], /--weights: only the policy fragm/],
+    ['a weight that is none', ['run', '--weights', 'cpu=1'], /Write some of gpuCountExponent, cpuWeight and stepPods/],
+    ['a weight said twice', ['run', '--weights', 'stepPods=0.1,stepPods=0.2'], /Write some of/],
+    [
+      'a weight out of its range',
+      ['run', '--weights', 'stepPods=7'],
+      /weight stepPods is 7; it must be from 0.001 to 1/,
+    ],
     ['a load without times', ['run', '--load', '0.9'], /--load and --hours: only timed runs/],
     ['arrivals in total for a timed run', ['run', '--timed', '--inflate', '1.2'], /--inflate: timed runs/],
     ['an order for a timed run', ['run', '--timed', '--arrivals', 'x.jsonl'], /--arrivals: an order without times/],
@@ -119,6 +127,27 @@ describe('run', () => {
     const { code, stderr } = await callSimulator(...argv);
     expect(stderr).toMatch(message);
     expect(code).toBe(2);
+  });
+
+  it('gives the default policy the weights it is told, in order and in time, and says so', async () => {
+    const own = ['run', '--policy', 'fragmentation', '--scale', '0.05', '--json', '-'];
+    const outcome = async (...flags: string[]): Promise<Readonly<Record<string, unknown>>> => {
+      const { code, stdout, stderr } = await callSimulator(...own, ...flags);
+      expect([code, stderr]).toEqual([0, '']);
+      const { wallMillis, peakRssMiB, ...rest } = JSON.parse(stdout) as Record<string, unknown>;
+      return rest;
+    };
+    const weights = { gpuCountExponent: 0.8, cpuWeight: 0.1, stepPods: 1 };
+    for (const mode of [[], ['--timed', '--hours', '2']]) {
+      const usual = await outcome(...mode);
+      expect(usual['weights']).toBeUndefined();
+      const { weights: said, ...same } = await outcome(...mode, '--weights', 'gpuCountExponent=0.8,stepPods=0.04');
+      expect(said).toEqual({ ...weights, stepPods: 0.04 });
+      expect(same).toEqual(usual);
+      const other = await outcome(...mode, '--weights', 'stepPods=1');
+      expect(other['weights']).toEqual(weights);
+      expect(other['curve']).not.toEqual(usual['curve']);
+    }
   });
 
   it.each(['run', 'compare', 'generate'])('%s --help shows examples', async (command) => {
