@@ -29,7 +29,9 @@ afterEach(async () => {
 });
 
 async function start(mpsWatch: MpsWatchPolicy, binding: 'cdi' | 'env' = 'cdi'): Promise<void> {
-  const options = { isolation: 'mps', mpsPipeDirectory: pipes, mpsWatch, binding } as const;
+  // The GPUs are read once, so that nothing but the daemon changes what is offered.
+  const probeIntervalMillis = 600_000;
+  const options = { isolation: 'mps', mpsPipeDirectory: pipes, mpsWatch, binding, probeIntervalMillis } as const;
   stand = await AgentStand.start([16 * 1024], seeded(3), options);
   await stand.kubelet.waitFor(() => stand.kubelet.allocatable(MEMORY) === 16, 'the plugin to register');
 }
