@@ -12,6 +12,9 @@ const BACKSLASH = 0x5c;
 const END_OF_LIST = 0x5d;
 const END_OF_OBJECT = 0x7d;
 
+/** Far above any cluster. The reader keeps its buffers, so one odd request must not make them large for good. */
+export const MOST_HOSTS = 250_000;
+
 /** A request in two parts; `head` is the JSON object without its last key, `NodeNames`. */
 export interface HostRequest {
   readonly head: Buffer;
@@ -42,7 +45,7 @@ function readNames(body: Buffer, from: number, hosts: HostBytes): boolean {
   for (;;) {
     if (body[at] !== QUOTE) return false;
     const end = endOfName(body, at + 1);
-    if (end < 0) return false;
+    if (end < 0 || hosts.count === MOST_HOSTS) return false;
     hosts.add(at + 1, end);
     const next = body[end + 1];
     if (next === END_OF_LIST) return isEnd(body, end + 2);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createHostReader } from '../../extender/http/host-request.ts';
+import { createHostReader, MOST_HOSTS } from '../../extender/http/host-request.ts';
 
 /** What the reader makes of a body: its parts as values, or nothing. */
 function partsOf(body: string | Buffer): { readonly head: unknown; readonly names: readonly string[] } | undefined {
@@ -51,6 +51,12 @@ describe('a reader of requests that leaves node names in bytes', () => {
     ['names of an object inside the body', '{"Pod":{"a":1,"NodeNames":["n"]},"Nodes":null}'],
   ])('leaves %s to the ordinary reader', (_, body) => {
     expect(partsOf(body)).toBeUndefined();
+  });
+
+  it('leaves more names than any cluster has to the ordinary reader', () => {
+    const body = (names: number): string => JSON.stringify({ Pod: null, NodeNames: Array(names).fill('n') });
+    expect(partsOf(body(MOST_HOSTS))?.names).toHaveLength(MOST_HOSTS);
+    expect(partsOf(body(MOST_HOSTS + 1))).toBeUndefined();
   });
 
   it('is not led astray by the key inside a text of the pod', () => {
