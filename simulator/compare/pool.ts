@@ -1,10 +1,10 @@
 // Runs tasks on worker threads and gives their results in the order of the tasks, whatever the number of threads.
-// The first failure ends all threads and is thrown.
+// Threads without work end by themselves; the first failure ends all of them and is thrown.
 
 import { Worker } from 'node:worker_threads';
 
 import { TraceFault } from '../trace/fault.ts';
-import type { CompareReply, CompareResult, CompareTask } from './task.ts';
+import type { CompareOrder, CompareReply, CompareResult, CompareTask } from './task.ts';
 
 export async function runTasks(
   tasks: readonly CompareTask[],
@@ -20,12 +20,13 @@ export async function runTasks(
       const thread = new Worker(new URL(workerFile(), import.meta.url));
       threads.push(thread);
       let current = -1;
+      let isLast = false;
       const give = (): void => {
         current = next++;
-        const task = tasks[current];
-        if (task === undefined) resolve();
+        const order: CompareOrder = tasks[current] ?? 'end';
+        isLast = order === 'end';
         // oxlint-disable-next-line unicorn/require-post-message-target-origin -- a thread, not a window
-        else thread.postMessage(task);
+        thread.postMessage(order);
       };
       thread.on('message', (reply: CompareReply) => {
         if (reply.kind === 'fault') {
@@ -37,9 +38,10 @@ export async function runTasks(
         give();
       });
       thread.on('error', reject);
-      thread.on('exit', (code) =>
-        reject(new Error(`a worker thread ended with code ${code} before its work was done`)),
-      );
+      thread.on('exit', (code) => {
+        if (isLast && code === 0) resolve();
+        else reject(new Error(`a worker thread ended with code ${code} before its work was done`));
+      });
       give();
     });
   try {

@@ -30,6 +30,9 @@ export interface CompareTask {
   readonly keepsOccupancy?: true;
 }
 
+/** What a worker thread is told: what to do next, or that nothing is left. */
+export type CompareOrder = CompareTask | 'end';
+
 /** What a comparison keeps of a run. */
 export interface CompareResult {
   readonly policy: SimulatedPolicyName;

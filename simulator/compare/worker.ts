@@ -10,7 +10,7 @@ import { readNodes, readPods } from '../trace/openb.ts';
 import { generatedWorkload, workloadOf as workloadOfFiles } from '../commands/workload-source.ts';
 import type { PodList, SimulatedNode, Workload } from '../workload.ts';
 import { openbFiles } from './openb-folder.ts';
-import type { CompareReply, CompareResult, CompareTask } from './task.ts';
+import type { CompareOrder, CompareReply, CompareResult, CompareTask } from './task.ts';
 
 interface Lists {
   readonly trace: string;
@@ -41,7 +41,10 @@ function serve(port: NonNullable<typeof parentPort>): void {
     }
   };
   // A failure that is no fault of a file ends the thread, and the pool hears of it.
-  port.on('message', (task: CompareTask) => void answer(task).then((reply) => port.postMessage(reply)));
+  port.on('message', (order: CompareOrder) => {
+    if (order === 'end') port.close();
+    else void answer(order).then((reply) => port.postMessage(reply));
+  });
 }
 
 function resultOf(outcome: Outcome, { policy, driver, keepsOccupancy }: CompareTask): CompareResult {
