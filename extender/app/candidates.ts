@@ -49,10 +49,8 @@ export class Candidates {
     failed: Readonly<Record<string, string>>,
     unresolvable: Readonly<Record<string, string>>,
   ): ExtenderFilterResult {
-    const kept = new Set(fitting);
-    const items = this.#nodes?.filter((node) => kept.has(node.metadata?.name ?? ''));
     return {
-      Nodes: items === undefined ? null : { items },
+      Nodes: this.#nodes === undefined ? null : { items: nodesNamed(this.#nodes, new Set(fitting)) },
       NodeNames: fitting,
       FailedNodes: failed,
       FailedAndUnresolvableNodes: unresolvable,
@@ -80,4 +78,8 @@ export class Candidates {
     this.count = count;
     if (count > this.indices.length) this.indices = new Int32Array(count * 2);
   }
+}
+
+function nodesNamed(nodes: readonly NodeManifest[], names: ReadonlySet<string>): readonly NodeManifest[] {
+  return nodes.filter((node) => names.has(node.metadata?.name ?? ''));
 }

@@ -15,6 +15,9 @@ const END_OF_OBJECT = 0x7d;
 /** Far above any cluster. The reader keeps its buffers, so one odd request must not make them large for good. */
 export const MOST_HOSTS = 250_000;
 
+/** Of a DNS subdomain, which is what names of nodes are. */
+const LONGEST_NAME = 253;
+
 /** A request in two parts; `head` is the JSON object without its last key, `NodeNames`. */
 export interface HostRequest {
   readonly head: Buffer;
@@ -54,9 +57,10 @@ function readNames(body: Buffer, from: number, hosts: HostBytes): boolean {
   }
 }
 
-/** Where the closing quote is, or -1 where a byte is not of plain printable ASCII. */
+/** Where the closing quote is, or -1 where a byte is not of plain printable ASCII or the name is too long for one. */
 function endOfName(body: Buffer, from: number): number {
-  for (let at = from; at < body.length; at++) {
+  const last = Math.min(body.length - 1, from + LONGEST_NAME);
+  for (let at = from; at <= last; at++) {
     const byte = body[at] ?? 0;
     if (byte === QUOTE) return at;
     if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) return -1;

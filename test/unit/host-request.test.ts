@@ -27,6 +27,7 @@ describe('a reader of requests that leaves node names in bytes', () => {
   it.each([
     ['as Go writes them', '{"Pod":{"a":1},"Nodes":null,"NodeNames":["n1","n-2.x"]}', ['n1', 'n-2.x']],
     ['with a line break at the end', '{"Pod":null,"NodeNames":["n1"]}\r\n', ['n1']],
+    ['with the longest name', `{"Pod":null,"NodeNames":["${'n'.repeat(253)}"]}`, ['n'.repeat(253)]],
     ['with one name', '{"Pod":null,"NodeNames":["n"]}', ['n']],
     ['with no name at all', '{"Pod":null,"NodeNames":[]}', []],
   ])('reads names %s', (_, body, names) => {
@@ -42,6 +43,7 @@ describe('a reader of requests that leaves node names in bytes', () => {
     ['blanks in the list', '{"Pod":null,"NodeNames":["n", "m"]}'],
     ['an escape in a name', '{"Pod":null,"NodeNames":["\\u0061"]}'],
     ['a name beyond ASCII', '{"Pod":null,"NodeNames":["nö"]}'],
+    ['a name longer than names of nodes are', `{"Pod":null,"NodeNames":["${'n'.repeat(254)}"]}`],
     ['no list', '{"Pod":null,"NodeNames":null}'],
     ['a list of something else', '{"Pod":null,"NodeNames":[1]}'],
     ['a comma too many', '{"Pod":null,"NodeNames":["n",]}'],
