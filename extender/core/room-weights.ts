@@ -26,9 +26,11 @@ export const ROOM_WEIGHT_RANGES: Readonly<Record<keyof RoomWeights, WeightRange>
   stepPods: { minimum: 0.001, maximum: 1 },
 };
 
+export const ROOM_WEIGHT_NAMES: readonly (keyof RoomWeights)[] = ['gpuCountExponent', 'cpuWeight', 'stepPods'];
+
 /** The weights as they are; a RangeError names the first that is out of its range. */
 export function checkedRoomWeights(weights: RoomWeights): RoomWeights {
-  for (const name of ['gpuCountExponent', 'cpuWeight', 'stepPods'] as const) {
+  for (const name of ROOM_WEIGHT_NAMES) {
     const { minimum, maximum } = ROOM_WEIGHT_RANGES[name];
     const value = weights[name];
     if (value >= minimum && value <= maximum) continue;

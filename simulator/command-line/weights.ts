@@ -2,9 +2,13 @@
 
 import { InvalidArgumentError, type Command } from 'commander';
 
-import { checkedRoomWeights, DEFAULT_ROOM_WEIGHTS, type RoomWeights } from '../../extender/core/room-weights.ts';
+import {
+  checkedRoomWeights,
+  DEFAULT_ROOM_WEIGHTS,
+  ROOM_WEIGHT_NAMES,
+  type RoomWeights,
+} from '../../extender/core/room-weights.ts';
 
-const NAMES = ['gpuCountExponent', 'cpuWeight', 'stepPods'] as const satisfies readonly (keyof RoomWeights)[];
 const ADVICE = 'Write some of gpuCountExponent, cpuWeight and stepPods, such as cpuWeight=0.2,stepPods=0.05.';
 
 export function addWeightsOption(command: Command): Command {
@@ -28,7 +32,7 @@ export function weightsOf(text: string): RoomWeights {
 
 function pairOf(pair: string): readonly [string, number] {
   const [, word, value] = /^\s*([A-Za-z]+)=(\d{1,3}(?:\.\d{1,9})?)\s*$/.exec(pair) ?? [];
-  const name = NAMES.find((each) => each === word);
+  const name = ROOM_WEIGHT_NAMES.find((each) => each === word);
   if (name === undefined) throw new InvalidArgumentError(ADVICE);
   return [name, Number(value)];
 }

@@ -1,7 +1,7 @@
 // A replay's report as text for people: what is amiss first, then figures side by side, then the pods that do not fit.
 
-import type { RoomWeights } from '../../extender/core/room-weights.ts';
 import { textTable } from '../text-table.ts';
+import { shownWeights } from '../tune/space.ts';
 import type { Finding } from './finding.ts';
 import { printable } from './list-items.ts';
 import type { Occupancy } from './occupancy.ts';
@@ -25,18 +25,11 @@ const ROWS: readonly (readonly [string, (occupancy: Occupancy) => string])[] = [
   ['fragmentation, of all GPUs', ({ fragmentationPercent }) => known(fragmentationPercent?.toFixed(2), ' %')],
 ];
 
-function weightsText(weights: RoomWeights | undefined): string {
-  if (weights === undefined) return '';
-  return ` (${Object.entries(weights)
-    .map(([name, value]) => `${name} ${value}`)
-    .join(', ')})`;
-}
-
 export function reportText(file: string, report: ReplayReport): string {
   const { document, settings, findings, today, changed, anew, repack } = report;
   const head = [
     `${file} (${document.kind}): ${document.nodes} nodes, ${document.gpuPods} GPU pods running, ${document.waitingPods} waiting`,
-    `policy ${settings.policy}${weightsText(settings.weights)}; ${settings.typicalRequests} kinds of requests are typical (${settings.mix === 'learned' ? 'learned by the extender' : 'of the GPU pods listed'})`,
+    `policy ${settings.policy}${settings.weights === undefined ? '' : ` (${shownWeights(settings.weights)})`}; ${settings.typicalRequests} kinds of requests are typical (${settings.mix === 'learned' ? 'learned by the extender' : 'of the GPU pods listed'})`,
   ];
   const columns: (readonly [string, Occupancy])[] = [['today', today.occupancy]];
   if (changed !== undefined) columns.push(['changed', changed.occupancy]);
