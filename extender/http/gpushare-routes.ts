@@ -3,6 +3,8 @@
 
 import { performance } from 'node:perf_hooks';
 import type { ExtenderArgs, ExtenderFilterResult } from '../app/extender-api.ts';
+import type { HostArgs } from '../app/host-bytes.ts';
+import { JudgedHosts } from '../app/judged-hosts.ts';
 import { filterError } from './guarded-verbs.ts';
 import type { GuardedVerbs } from './guarded-verbs.ts';
 import { sendJson } from './listener.ts';
@@ -14,10 +16,11 @@ const MISSING_BODY = 'Please send a request body';
 export function addGpushareRoutes(app: WebInstance, guarded: GuardedVerbs, inspect: OpsSurface['inspect']): void {
   app.post('/gpushare-scheduler/filter', (request: Request, reply: Reply) => {
     const startedMillis = performance.now();
-    const parsed = guarded.extenderArgs(request.body);
+    const parsed = guarded.args(request.body);
     if (parsed.kind === 'missing') return sendPlain(reply, 400, MISSING_BODY);
     const body = parsed.kind === 'invalid' ? filterError(parsed.message) : filterAsGpushare(guarded, parsed.args);
-    return guarded.send(reply, { verb: 'filter', startedMillis, status: 200, failed: body.Error !== '', body });
+    const failed = !(body instanceof JudgedHosts) && body.Error !== '';
+    return guarded.send(reply, { verb: 'filter', startedMillis, status: 200, failed, body });
   });
   app.post('/gpushare-scheduler/bind', async (request: Request, reply: Reply) => {
     const startedMillis = performance.now();
@@ -51,8 +54,9 @@ export function addInspectRoutes(app: WebInstance, path: string, inspect: OpsSur
   });
 }
 
-function filterAsGpushare(guarded: GuardedVerbs, args: ExtenderArgs): ExtenderFilterResult {
+function filterAsGpushare(guarded: GuardedVerbs, args: ExtenderArgs | HostArgs): ExtenderFilterResult | JudgedHosts {
   if (!args.Pod) return filterError('arg or pod is nil');
+  if ('Hosts' in args) return guarded.filterHosts(args);
   if (!args.NodeNames && !args.Nodes) return filterError('cannot get node names');
   const result = guarded.filter(args);
   if (result.Error !== '') return result;

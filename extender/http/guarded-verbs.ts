@@ -28,7 +28,6 @@ export interface VerbObserver {
 export interface GuardedVerbs {
   /** Names stay bytes where the application takes them so and the body allows it. */
   args(body: unknown): Parsed<ExtenderArgs | HostArgs> | { readonly kind: 'missing' };
-  extenderArgs(body: unknown): Parsed<ExtenderArgs> | { readonly kind: 'missing' };
   bindingArgs(body: unknown): Parsed<ExtenderBindingArgs> | { readonly kind: 'missing' };
   filter(args: ExtenderArgs): ExtenderFilterResult;
   filterHosts(args: HostArgs): ExtenderFilterResult | JudgedHosts;
@@ -52,13 +51,16 @@ export function createGuardedVerbs(verbs: VerbSurface, observer: VerbObserver, l
   const { inBytes } = verbs;
   const pages = new Pages();
   const readHosts = inBytes === undefined ? undefined : createHostReader();
-  const extenderArgs: GuardedVerbs['extenderArgs'] = (body) => decode(body, (value) => wire.extenderArgs(value));
+  const extenderArgs = (body: unknown): Parsed<ExtenderArgs> | { readonly kind: 'missing' } =>
+    decode(body, (value) => wire.extenderArgs(value));
   return {
     args: (body) => {
       const parts = readHosts?.(body);
-      return parts === undefined ? extenderArgs(body) : withHosts(extenderArgs(parts.head), parts.hosts);
+      if (parts === undefined) return extenderArgs(body);
+      const head = extenderArgs(parts.head);
+      // Whole nodes beside the names are rare, and gpushare's answer holds both.
+      return head.kind === 'args' && head.args.Nodes ? extenderArgs(body) : withHosts(head, parts.hosts);
     },
-    extenderArgs,
     bindingArgs: (body) => decode(body, (value) => wire.bindingArgs(value)),
     filter: (args) =>
       guardFilter(log, () => {

@@ -39,11 +39,15 @@ describe('the same request with its names in bytes and as strings', () => {
   };
   const routes = ['/v1/filter', '/v1/prioritize', '/gpushare-scheduler/filter'];
 
-  it.each([0, 2])('gets the same answer, with narrowing to %i', async (narrow) => {
+  it.each([
+    [0, 'none', null],
+    [2, 'none', null],
+    [0, 'one', { items: [{ metadata: { name: 'large' } }] }],
+  ])('gets the same answer, with narrowing to %i and %s of the nodes beside its name', async (narrow, _, Nodes) => {
     await serve(narrow);
     for (const [what, Pod] of Object.entries(pods)) {
       for (const path of routes) {
-        const request = { Pod, Nodes: null, NodeNames: NAMES };
+        const request = { Pod, Nodes, NodeNames: NAMES };
         const [inBytes, asStrings] = [JSON.stringify(request), JSON.stringify(request, null, 1)];
         const [first, second] = [
           await exchange(address, { path, body: inBytes }),
